@@ -1,0 +1,1 @@
+"""Census: every decoder of the installed transformers, audited by `make census`."""

@@ -1,0 +1,5 @@
+"""`python -m lookbehind` is the `lookbehind` command."""
+
+from lookbehind.cli import main
+
+main()

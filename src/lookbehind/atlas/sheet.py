@@ -1,0 +1,101 @@
+"""Sheet: every head of a model as a small map, on one page and one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw
+
+from lookbehind.atlas import ink
+from lookbehind.atlas.palette import INK, PAPER, RULE, SOFT_INK
+from lookbehind.atlas.plate import Plate
+from lookbehind.atlas.scale import Scale
+from lookbehind.errors import InputError
+
+_SIDE = 200
+_TITLE, _TEXT, _SMALL = 36, 22, 17
+_MARGIN, _GAP = 56, 26
+_MOST_PIXELS = 120_000_000
+
+
+def draw(
+    rows: Sequence[Sequence[Plate]],
+    title: str,
+    captions: Mapping[tuple[int, int], str] | None = None,
+    scale: Scale | None = None,
+) -> Image.Image:
+    """A contact sheet: a row per layer, a column per head.
+
+    Args:
+        rows: plates, by layer and head.
+        title: the first line.
+        captions: a word under a head, by (layer, head).
+        scale: shared by all maps, so that they can be compared.
+    """
+    scale = scale or Scale(1e-4, 1.0)
+    captions = captions or {}
+    columns = max((len(row) for row in rows), default=0)
+    if not columns:
+        raise InputError(
+            "contact sheet: there is no head to draw; the tape has no layer with softmax attention"
+        )
+    names = [_layer_words(index, row[0].spans.describe()) for index, row in enumerate(rows)]
+    left = _MARGIN + max(ink.width(line, _SMALL + 3) for name in names for line in name) + _GAP
+    top = _MARGIN + _TITLE + _TEXT + 20 + 2 * _TEXT + 20
+    step_x, step_y = _SIDE + _GAP, _SIDE + _SMALL + 8 + _GAP
+    first = rows[0][0]
+    lines = (f"{first.spans.n_queries:,} queries x {first.spans.n_keys:,} keys; {first.reading()}",)
+    wide = max(
+        left + columns * step_x - _GAP,
+        _MARGIN + ink.width(title, _TITLE),
+        _MARGIN + ink.width(lines[0], _TEXT),
+        900,
+    )
+    size = (wide + _MARGIN, top + len(rows) * step_y + 4 * _TEXT + 30 + _MARGIN)
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise InputError(
+            f"contact sheet: {len(rows)} layers of {columns} heads would be {size[0]:,} x {size[1]:,} "
+            "pixels; export single heads with --layer and --head"
+        )
+    image = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(image)
+    ink.write(image, (_MARGIN, _MARGIN), title, _TITLE)
+    ink.write(image, (_MARGIN, _MARGIN + _TITLE + 20), lines[0], _TEXT, SOFT_INK)
+    for head in range(columns):
+        ink.write(image, (left + head * step_x + _SIDE // 2, top - 12), f"head {head}", _TEXT, INK, "md")
+    for layer, row in enumerate(rows):
+        y = top + layer * step_y
+        for number, line in enumerate(names[layer]):
+            size_here, colour = (_TEXT, INK) if number == 0 else (_SMALL + 3, SOFT_INK)
+            ink.write(image, (_MARGIN, y + number * (_TEXT + 6)), line, size_here, colour)
+        for head, plate in enumerate(row):
+            x = left + head * step_x
+            cell = ink.cells(plate.values, scale, max(1, _SIDE // max(plate.values.shape)), gap=6)
+            # Small maps are brought to one size by whole factors first: enlarging must not blur cells.
+            cell = cell.resize(
+                _fitted(cell.size), Image.Resampling.NEAREST if cell.width < _SIDE else Image.Resampling.BOX
+            )
+            image.paste(cell, (x, y))
+            pen.rectangle([x - 1, y - 1, x + cell.width, y + cell.height], outline=RULE)
+            caption = captions.get((layer, head))
+            if caption:
+                ink.write(image, (x, y + _SIDE + 6), caption, _SMALL, INK)
+    foot = top + len(rows) * step_y + 10
+    ink.legend(image, (left, foot), scale, _TEXT - 2, 480)
+    ink.write(
+        image, (left, foot + 3 * _TEXT + 4), "weight, log scale, the same for all maps", _TEXT - 2, SOFT_INK
+    )
+    if first.source:
+        source = f"lookbehind  ·  {ink.visible(first.source, 60)}"
+        ink.write(image, (image.width - _MARGIN, image.height - _MARGIN), source, 18, SOFT_INK, "rd")
+    return image
+
+
+def _layer_words(layer: int, pattern: str) -> tuple[str, ...]:
+    """ "layer 3" and its pattern, broken before each operator so that the margin stays narrow."""
+    return (f"layer {layer}", *pattern.replace(" & ", "\n& ").replace(" | ", "\n| ").split("\n"))
+
+
+def _fitted(size: tuple[int, int]) -> tuple[int, int]:
+    longest = max(size)
+    return max(1, size[0] * _SIDE // longest), max(1, size[1] * _SIDE // longest)

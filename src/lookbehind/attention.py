@@ -1,0 +1,298 @@
+"""Attention, its lse, and reductions of its weights, for any pattern.
+
+Each call is validated once, turned into a `Problem`, and handed to an engine (`lookbehind.engines`).
+Inference only: nothing is recorded for autograd, and results do not require grad.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from lookbehind.engines import choose
+from lookbehind.engines.observation import REDUCES, Observation, Wants
+from lookbehind.engines.problem import Problem
+from lookbehind.errors import InputError
+from lookbehind.grammar import parse
+from lookbehind.pattern import Pattern
+from lookbehind.spans import Spans
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@torch.no_grad()
+def attend(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    pattern: Pattern | Spans | str,
+    *,
+    offset: int | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    alibi: torch.Tensor | None = None,
+    engine: str = "auto",
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Softmax attention over the products that `pattern` allows, and its log normaliser.
+
+    Args:
+        q: [B, Hq, Lq, D], float64, float32, bfloat16 or float16; any strides.
+        k: [B, Hkv, Lk, D], same dtype and device; query head h reads kv head h // (Hq // Hkv).
+        v: [B, Hkv, Lk, Dv].
+        pattern: a Pattern, its text, or Spans of Lq queries and Lk keys.
+        offset: position of query row 0; Lk - Lq unless given (the queries are the last positions).
+        scale: s_ij = scale * q_i.k_j; D ** -0.5 unless given.
+        softcap: c > 0 for s = c * tanh(s / c) (Gemma 2).
+        sinks: [Hq], one more logit per head in every softmax, without a key (gpt-oss).
+        alibi: [Hq] slopes, s += slope * (j - i) with absolute positions (Press et al., arXiv:2108.12409).
+        engine: "auto", or the name of one; a name never falls back to another.
+
+    Returns:
+        out [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]: natural log of the sum of exp(s_ij), sinks
+        included, float32 (float64 for float64 inputs), contiguous. A query without any key has output 0 and
+        lse -inf, sinks or not.
+
+    Raises:
+        InputError: an argument is wrong; nothing was computed.
+        EngineError: the engine named cannot run this call here.
+    """
+    problem = _problem(q, k, v, pattern, offset, scale, softcap, sinks, alibi)
+    return choose(problem, engine).attend(problem)
+
+
+@torch.no_grad()
+def logsumexp(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    pattern: Pattern | Spans | str,
+    *,
+    offset: int | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    alibi: torch.Tensor | None = None,
+    engine: str = "auto",
+) -> torch.Tensor:
+    """The lse of `attend` [B, Hq, Lq] without its output. Arguments and errors as there.
+
+    For half types it is more exact than the lse that `attend` may have from a fused kernel: all is float32.
+    """
+    problem = _problem(q, k, None, pattern, offset, scale, softcap, sinks, alibi)
+    return choose(problem, engine).logsumexp(problem)
+
+
+@torch.no_grad()
+def observe(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    lse: torch.Tensor,
+    pattern: Pattern | Spans | str,
+    *,
+    offset: int | None = None,
+    scale: float | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    alibi: torch.Tensor | None = None,
+    received: bool = False,
+    entropy: bool = False,
+    top: int = 0,
+    max_score: bool = False,
+    distance: bool = False,
+    by_distance: bool = False,
+    mass: Mapping[str, Pattern | Spans | str] | None = None,
+    map: tuple[int, int] | None = None,
+    map_reduce: str = "mean",
+    engine: str = "auto",
+) -> Observation:
+    """Reduce the weights p_ij = exp(s_ij - lse_i) in one pass over the products, without storing them.
+
+    The first arguments are those of `attend`; `lse` [B, Hq, Lq], float32 or float64, is what it returned for
+    them (sinks count through it). Only what is asked for is paid for; `Observation` defines each.
+
+    Args:
+        q, k, lse, pattern, offset, scale, softcap, sinks, alibi, engine: as for `attend`.
+        received: mass each key receives, and how many queries could read it.
+        entropy: of each query's weights, in nats.
+        top: how many of each query's largest weights, with their keys.
+        max_score: the largest score of each head.
+        distance: each query's expected |i - j|.
+        by_distance: each head's mass at each |i - j|.
+        mass: patterns by name; each query's mass on the products that both they and `pattern` allow.
+        map: (rows, columns) of a pooled map, cut down to (Lq, Lk). A region of it is the same call on
+            q[..., rows, :], k[..., keys, :], lse[..., rows] and spans.region(rows, keys).
+        map_reduce: "mean", "max" or "sum" over the computed products of a pixel.
+
+    Raises:
+        InputError: an argument is wrong; nothing was computed.
+        EngineError: the engine named cannot run this call here.
+    """
+    problem = _problem(q, k, None, pattern, offset, scale, softcap, sinks, alibi)
+    _tensor("lse", lse)
+    expected = q.shape[:3]
+    if lse.shape != expected or lse.dtype not in (torch.float32, torch.float64) or lse.device != q.device:
+        raise InputError(
+            f"lse: float32 or float64 {list(expected)} on {q.device} is needed, as attend() returns it; "
+            f"got {_name(lse.dtype)} {list(lse.shape)} on {lse.device}"
+        )
+    if not isinstance(top, int) or isinstance(top, bool) or top < 0:
+        raise InputError(f"top: a whole number of keys, 0 or more, is needed; got {top!r}")
+    if map_reduce not in REDUCES:
+        raise InputError(f"map_reduce: {map_reduce!r} is none of {', '.join(REDUCES)}")
+    wants = Wants(
+        received=received,
+        entropy=entropy,
+        top=top,
+        max_score=max_score,
+        distance=distance,
+        by_distance=by_distance,
+        mass={name: _mass(name, one, problem.spans) for name, one in (mass or {}).items()},
+        map=None if map is None else _size(map, problem),
+        map_reduce=map_reduce,
+    )
+    return choose(problem, engine).observe(problem, lse, wants)
+
+
+def _problem(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor | None,
+    pattern: Pattern | Spans | str,
+    offset: int | None,
+    scale: float | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+    alibi: torch.Tensor | None,
+) -> Problem:
+    _check_query(q)
+    _check_beside(q, "k", "keys", k)
+    if k.shape[3] != q.shape[3]:
+        raise InputError(
+            f"keys: width {k.shape[3]} does not fit queries of width {q.shape[3]}; they must be equal"
+        )
+    if v is not None:
+        _check_beside(q, "v", "values", v)
+        if v.shape[1:3] != k.shape[1:3]:
+            raise InputError(
+                f"values: {v.shape[1]} heads x {v.shape[2]} positions do not fit keys of "
+                f"{k.shape[1]} x {k.shape[2]}; they must be equal"
+            )
+    factor = 1 / math.sqrt(q.shape[3]) if scale is None else _number("scale", scale)
+    if softcap is not None and _number("softcap", softcap) <= 0:
+        raise InputError(f"softcap: a number above 0 is needed, or None for no cap; got {softcap}")
+    for name, one in (("sinks", sinks), ("alibi", alibi)):
+        if one is not None:
+            _check_per_head(q, name, one)
+    spans = _spans("pattern", pattern, q.shape[2], k.shape[2], offset)
+    return Problem(
+        q.detach(), k.detach(), None if v is None else v.detach(), spans, factor, softcap, sinks, alibi
+    )
+
+
+def _check_query(q: torch.Tensor) -> None:
+    _tensor("q", q)
+    if q.ndim != 4:
+        raise InputError(f"q: [B, Hq, Lq, D] is needed; got {q.ndim} axes, {list(q.shape)}{_hint(q)}")
+    if q.dtype not in _DTYPES:
+        raise InputError(
+            f"q: {_name(q.dtype)} cannot be attended; use {', '.join(_name(d) for d in _DTYPES)}"
+        )
+    if q.shape[1] == 0 or q.shape[3] == 0:
+        raise InputError(f"q: at least one head of width at least 1 is needed; got {list(q.shape)}")
+
+
+def _check_beside(q: torch.Tensor, name: str, noun: str, x: torch.Tensor) -> None:
+    _tensor(name, x)
+    if x.ndim != 4:
+        raise InputError(f"{noun}: [B, Hkv, Lk, D] is needed; got {x.ndim} axes, {list(x.shape)}{_hint(x)}")
+    if x.dtype != q.dtype or x.device != q.device:
+        raise InputError(
+            f"{noun}: {_name(x.dtype)} on {x.device} does not fit queries of {_name(q.dtype)} on {q.device}; "
+            f"convert one with .to()"
+        )
+    if x.shape[0] != q.shape[0]:
+        raise InputError(
+            f"{noun}: a batch of {x.shape[0]} does not fit {q.shape[0]} of queries; they must be equal"
+        )
+    if x.shape[1] == 0 or q.shape[1] % x.shape[1]:
+        raise InputError(
+            f"{noun}: {x.shape[1]} kv heads cannot serve {q.shape[1]} query heads; "
+            f"{q.shape[1]} must be a multiple of {x.shape[1]}"
+        )
+
+
+def _check_per_head(q: torch.Tensor, name: str, x: torch.Tensor) -> None:
+    _tensor(name, x)
+    if x.shape != q.shape[1:2] or not x.is_floating_point() or x.device != q.device:
+        raise InputError(
+            f"{name}: one floating-point number for each of {q.shape[1]} heads on {q.device} is needed; "
+            f"got {_name(x.dtype)} {list(x.shape)} on {x.device}"
+        )
+
+
+def _tensor(name: str, x: object) -> None:
+    if not isinstance(x, torch.Tensor):
+        kind = f"{type(x).__module__}.{type(x).__name__}".removeprefix("builtins.")
+        hint = "; use torch.from_numpy()" if kind.startswith("numpy") else ""
+        raise InputError(f"{name}: a torch tensor is needed; got {kind}{hint}")
+    if x.layout != torch.strided or x.is_nested:
+        raise InputError(
+            f"{name}: a dense tensor is needed; got a {'nested' if x.is_nested else 'sparse'} one"
+        )
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"{name}: a finite number is needed; got {value!r}")
+    return float(value)
+
+
+def _spans(
+    name: str, pattern: Pattern | Spans | str, n_queries: int, n_keys: int, offset: int | None
+) -> Spans:
+    if isinstance(pattern, str):
+        pattern = parse(pattern)
+    if offset is not None and (isinstance(offset, bool) or not isinstance(offset, int)):  # pyright: ignore
+        raise InputError(f"offset: a whole number is needed; got {offset!r}")
+    if isinstance(pattern, Pattern):
+        return pattern.spans(n_queries, n_keys, offset)
+    if not isinstance(pattern, Spans):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            f"{name}: a Pattern, its text or Spans is needed; got {type(pattern).__name__}"
+            + ("; use Spans.from_mask()" if hasattr(pattern, "shape") else "")
+        )
+    if (pattern.n_queries, pattern.n_keys) != (n_queries, n_keys):
+        raise InputError(
+            f"{name}: spans of {pattern.n_queries} queries x {pattern.n_keys} keys do not fit "
+            f"{n_queries} x {n_keys}; make them for these lengths"
+        )
+    if offset is not None and offset != pattern.offset:
+        raise InputError(
+            f"offset: {offset} contradicts the spans, whose first query is at {pattern.offset}; leave it out"
+        )
+    return pattern
+
+
+def _mass(name: str, pattern: Pattern | Spans | str, problem: Spans) -> Spans:
+    return _spans(f"mass {name!r}", pattern, problem.n_queries, problem.n_keys, problem.offset) & problem
+
+
+def _size(size: tuple[int, int], problem: Problem) -> tuple[int, int]:
+    whole = (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(type(one) is int and one > 0 for one in size)
+    )
+    if not whole:
+        raise InputError(f"map: (rows, columns), two whole numbers of at least 1, is needed; got {size!r}")
+    return min(size[0], problem.n_queries), min(size[1], problem.n_keys)
+
+
+def _hint(x: torch.Tensor) -> str:
+    return "; add the batch axis with x[None]" if x.ndim == 3 else ""
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,272 @@
+"""Audit: prove that a decoder never looks ahead, or name the module and the pair (i, j) that does.
+
+>>> import torch, lookbehind as lb
+>>> class Bigram(torch.nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.table = torch.nn.Embedding(11, 11)
+...     def forward(self, ids):
+...         return self.table(ids) + self.table(ids.roll(-1, dims=1))   # the next token: a leak
+>>> report = lb.audit(Bigram())
+>>> report.verdict, report["LB101"].n_bad > 0
+('fail', True)
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from lookbehind.auditor import rules
+from lookbehind.auditor.declared import no_decoder
+from lookbehind.auditor.evidence import decide
+from lookbehind.auditor.plan import RANDOM, Plan, Progress, make_plan
+from lookbehind.auditor.report import Culprit, Outcome, Report, Verdict
+from lookbehind.auditor.state import few_threads, preserved
+from lookbehind.auditor.subject import Subject, UncoveredError, brief
+from lookbehind.errors import InputError
+from lookbehind.pattern import Pattern
+
+_SHORTER = (16, 8, 4)  # lengths that are tried where the planned one fails
+
+__all__ = ["Culprit", "Outcome", "Report", "Verdict", "audit"]
+
+
+def audit(
+    model: Any,
+    *,
+    expect: Pattern | None = None,
+    length: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    select: Sequence[str] | None = None,
+    ignore: Sequence[str] | None = None,
+    batch: int = 64,
+    sample: int | None = None,
+    vocab: int | None = None,
+    progress: Progress | None = None,
+    thorough: bool = False,
+    redraw: bool = False,
+    origin: str | None = None,
+) -> Report:
+    """Audit a decoder: does any output depend on a token after it, on its length, cache, padding or
+    neighbours?
+
+    Args:
+        model: an nn.Module or any callable from token ids [B, n] to logits [B, n, vocab]. It is audited in
+            eval mode, in the dtype and on the device it has, and left as it was.
+        expect: who may influence whom; `Causal()` unless given, `Causal() | First(p)` for a prefix LM.
+        length: n, the length of the test sequences; chosen beyond every internal period unless given.
+        seeds: a test sequence, and a change to it, each.
+        select: rule codes to run; all unless given. A prefix ("LB2") selects what begins with it.
+        ignore: rule codes to leave out.
+        batch: most rows in one call: bounds the memory.
+        sample: up to this length every pair is tried, beyond it cuts are sampled; 64 unless given, 128 for
+            models below 10M parameters.
+        vocab: number of token ids, where the model does not tell.
+        progress: called with (what, done, total).
+        thorough: leave nothing out for time.
+        redraw: draw the weights again for the audit, so that every path carries signal: for
+            random-initialised models, whose small weights hide leaks.
+        origin: a line of Python that makes `model`, for the reproducers.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+    began = time.perf_counter()
+    codes = rules.chosen(select, ignore)
+    _check(expect, length, seeds, batch)
+    planned = partial(
+        make_plan,
+        expect=expect,
+        length=length,
+        seeds=tuple(seeds),
+        batch=batch,
+        sample=sample,
+        progress=progress,
+        thorough=thorough,
+        origin=origin,
+    )
+    reason = no_decoder(model) if expect is None else None
+    if reason is not None:
+        return _report(model, [Outcome(code, "not applicable", reason) for code in codes], None, None, began)
+    with preserved(model, values=redraw), few_threads(model):
+        if redraw and isinstance(model, torch.nn.Module):
+            from lookbehind.auditor.architectures.weights import redraw as draw
+
+            draw(model, 0)
+        outcomes, plan, subject = _run(model, codes, vocab, planned)
+    return _report(model, [outcomes[code] for code in codes], plan, subject, began)
+
+
+def _report(
+    model: Any, outcomes: list[Outcome], plan: Plan | None, subject: Subject | None, began: float
+) -> Report:
+    whole = isinstance(model, torch.nn.Module)
+    return Report(
+        type(model).__name__ if whole else getattr(model, "__name__", str(model)),
+        tuple(outcomes),
+        str(subject.dtype).removeprefix("torch.") if subject else None,
+        subject.backend if subject else None,
+        plan.length if plan else None,
+        plan.complete if plan else False,
+        tuple(plan.notes) if plan else (),
+        time.perf_counter() - began,
+        _versions(),
+    )
+
+
+def _run(
+    model: Any, codes: Sequence[str], vocab: int | None, planned: partial[Plan]
+) -> tuple[dict[str, Outcome], Plan | None, Subject | None]:
+    plan, subject = None, None
+    try:
+        subject = Subject(model, vocab)
+        plan = _ready(subject, planned)
+    except UncoveredError as error:
+        return {code: Outcome(code, "not covered", str(error)) for code in codes}, plan, subject
+    for name, own in rules.MODULES:
+        if not any(code in codes for code in own):
+            continue
+        for outcome in _checked(name, own, subject, plan):
+            plan.found[outcome.rule] = outcome
+    return {code: plan.found[code] for code in codes}, plan, subject
+
+
+def _ready(subject: Subject, planned: partial[Plan]) -> Plan:
+    """The plan, at a length at which the model runs: some refuse long sequences without saying so before."""
+    plan = planned(subject)
+    try:
+        prepare(subject, plan)
+        return plan
+    except UncoveredError as error:
+        if planned.keywords["length"] is not None:
+            raise
+        for length in _SHORTER:
+            shorter = planned(subject, length=length)
+            try:
+                prepare(subject, shorter)
+            except UncoveredError:
+                continue
+            shorter.notes.append(f"more than {length} tokens: {error}")
+            return shorter
+        raise
+
+
+def _checked(name: str, own: Sequence[str], subject: Subject, plan: Plan) -> list[Outcome]:
+    """One rule module, on a model that it leaves as it found it."""
+    if plan.random and name != "influence":
+        return [Outcome(code, "not covered", RANDOM) for code in own]
+    try:
+        module = importlib.import_module(f"lookbehind.auditor.{name}")
+        with preserved(subject.model):
+            outcomes: list[Outcome] = module.check(subject, plan)
+            outcomes = [_explained(subject, plan, outcome) for outcome in outcomes]
+    except UncoveredError as error:
+        outcomes = [Outcome(code, "not covered", str(error)) for code in own]
+    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+        reason = f"memory ran out ({brief(error)}); lower batch={plan.batch}"
+        outcomes = [Outcome(code, "not covered", reason) for code in own]
+    except Exception as error:  # other people's code: its failure is this rule's gap, not the audit's end
+        outcomes = [Outcome(code, "not covered", f"the check could not run: {brief(error)}") for code in own]
+    done = {outcome.rule for outcome in outcomes}
+    missing = [Outcome(code, "not covered", "the check gave no answer") for code in own if code not in done]
+    return [*outcomes, *missing]
+
+
+def _explained(subject: Subject, plan: Plan, outcome: Outcome) -> Outcome:
+    """A finding with its culprit and its reproducer."""
+    if not outcome.failed:
+        return outcome
+    from lookbehind.auditor.shrink import explained
+
+    try:
+        return explained(subject, plan, outcome)
+    except Exception as error:  # foreign code again; what was found stands, whoever can be named for it
+        return replace(outcome, reason=f"{outcome.reason} (no culprit is named: {brief(error)})")
+
+
+def prepare(subject: Subject, plan: Plan) -> None:
+    """The noise floor, and whether rows of a batch are independent: before any rule runs.
+
+    Raises:
+        UncoveredError: the model does not run, or answers the same call differently.
+    """
+    n, seed = plan.length, plan.seeds[0]
+    ids = subject.ids(seed, n)
+    first, again = subject.logits(ids), subject.logits(ids)
+    if not torch.equal(first, again):
+        same = decide(subject, lambda: (subject.logits(ids)[0], subject.logits(ids)[0]), same_shape=True)
+        if same.verdict != "clean":
+            raise UncoveredError(
+                f"two identical calls differ by {same.difference:.1e} of the largest output: {subject.name} "
+                "keeps state between calls, or draws random numbers of its own"
+            )
+        plan.shared["noise"] = same.difference
+    plan.random = not torch.equal(*_reseeded(subject, ids))
+    if plan.random:
+        verdict = decide(subject, lambda: _reseeded(subject, ids), same_shape=True).verdict
+        plan.random = verdict != "clean"
+    if plan.batch < 2 or plan.random:
+        plan.rows_independent = False
+        return
+    # Neighbours as unlike as can be: random ones, and ones of a single token each, which move loads the
+    # furthest.
+    one = subject.ids(seed + 101, n, min(plan.batch, 8 if plan.light else 3) - 1)
+    other = subject.ids(seed + 102, 1, len(one)).expand(len(one), n)
+
+    def beside() -> tuple[torch.Tensor, torch.Tensor]:
+        return subject.logits(torch.cat([ids, one]))[0], subject.logits(torch.cat([ids, other]))[0]
+
+    def below() -> tuple[torch.Tensor, torch.Tensor]:
+        return subject.logits(torch.cat([ids, one]))[0], subject.logits(torch.cat([one, ids]))[-1]
+
+    try:
+        plan.rows_independent = (
+            decide(subject, beside, same_shape=True, thorough=plan.light).verdict == "clean"
+            and decide(subject, below, same_shape=True, thorough=plan.light).verdict == "clean"
+        )
+        twins = subject.logits(ids.expand(len(one) + 1, n))
+        plan.rows_equal = bool((twins == twins[:1]).all())
+    except UncoveredError as error:
+        plan.rows_independent = False
+        plan.notes.append(f"one sequence at a time: a batch fails ({error})")
+        return
+    if not plan.rows_independent:
+        plan.notes.append("one sequence at a time: rows of a batch influence one another (LB303)")
+
+
+def _reseeded(subject: Subject, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    first = subject.logits(ids)[0]
+    subject.seed = 1
+    try:
+        return first, subject.logits(ids)[0]
+    finally:
+        subject.seed = 0
+
+
+def _check(expect: Any, length: int | None, seeds: Sequence[int], batch: int) -> None:
+    if expect is not None and not isinstance(expect, Pattern):
+        raise InputError(
+            f"expect: a pattern is needed, as lb.Causal() | lb.First(4); got {type(expect).__name__}"
+        )
+    if length is not None and length < 2:
+        raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
+    if batch < 1:
+        raise InputError(f"batch: at least 1 row is needed; got {batch}")
+    if not seeds:
+        raise InputError("seeds: at least one is needed")
+
+
+def _versions() -> dict[str, str]:
+    found = {"torch": str(torch.__version__)}
+    library = sys.modules.get("transformers")
+    if library is not None:
+        found["transformers"] = str(library.__version__)
+    return found

@@ -1,0 +1,174 @@
+"""Caching: decoding with a cache, token by token (LB201), in chunks (LB202), and in static caches (LB203).
+
+A prompt is a first chunk: LB201 is of single tokens from the first one on, LB202 of pieces that hold more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from lookbehind.auditor.comparison import Comparison, judge, short
+from lookbehind.auditor.decoding import SPARE, Decoded, cache_name, prompts, static_cache, uneven
+from lookbehind.auditor.forward import Forward, Joined, Source
+from lookbehind.auditor.plan import Plan
+from lookbehind.auditor.report import Outcome
+from lookbehind.auditor.subject import Subject, UncoveredError
+
+RULES = ("LB201", "LB202", "LB203")
+
+_WORDS = ", with mask and position_ids"
+_STEPS = 64  # single tokens in one run, where the sequence is longer
+_AFTER = 2  # tokens decoded after a prompt
+
+
+def check(subject: Subject, plan: Plan) -> list[Outcome]:
+    """One outcome for each rule."""
+    if cache_name(subject) is None:
+        return [Outcome(rule, "not applicable", f"{subject.name}.forward takes no cache") for rule in RULES]
+    if plan.failed("LB101") is not None:
+        reason = "outputs depend on later tokens (LB101): a cache, which does not know them, must differ"
+        return [Outcome(rule, "not covered", reason) for rule in RULES]
+    plan.tell("decoding token by token", 0, 3)
+    stepped = _stepped(subject, plan)
+    plan.tell("decoding in chunks", 1, 3)
+    chunked = judge(subject, plan, "LB202", lambda plan: _chunked(subject, plan), "decoding in chunks")
+    plan.tell("decoding with a static cache", 2, 3)
+    return [stepped, chunked, _static(subject, plan, chunked)]
+
+
+class Ways:
+    """Decoding one sequence in many ways, each held against the one forward of the whole."""
+
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        self.subject, self.n = subject, short(subject, plan)
+        self.periods = tuple(plan.periods.values())
+        rows = 2 if plan.rows_independent else 1
+        self.ids = torch.cat([subject.ids(seed, self.n) for seed in (*plan.seeds, plan.seeds[0] + 1)[:rows]])
+        self.whole, self.first = Forward(self.ids), Forward(self.ids[:1])
+        # Where outputs depend on the length, each piece is held against the forward up to its end.
+        self.by_prefix = plan.failed("LB102") is not None
+        # Outputs before a cut must not read what comes after it: no cut lies in the prefix of a prefix LM.
+        reads = plan.expect.spans(self.n).mask()
+        self.clean = [cut for cut in range(1, self.n) if not reads[:cut, cut:].any()]
+        if not self.clean:
+            raise UncoveredError(f"under {plan.expect} no part of a sequence stands alone")
+
+    def way(
+        self, name: str, cuts: Iterable[int], alone: bool = False, words: bool = False, **more: Any
+    ) -> list[Comparison]:
+        """One way: cuts that the pattern allows; `alone` at batch 1, `words` with mask and position_ids."""
+        stop = max(cuts := tuple(cuts))
+        kept = tuple(cut for cut in cuts if cut in self.clean or cut == stop)
+        if len(kept) < 2:
+            return []
+        ids = self.ids[:1] if alone else self.ids
+        row = len(ids) - 1
+        if words:
+            more["mask"] = torch.ones_like(ids) if self.subject.accepts("attention_mask") else None
+            positions = torch.arange(self.n, device=ids.device).expand(ids.shape)
+            more["position_ids"] = positions if self.subject.accepts("position_ids") else None
+            if more["mask"] is None and more["position_ids"] is None:
+                return []
+            name += _WORDS
+        source = Decoded(ids, kept, row=row, **more)
+        whole = self.first if alone else self.whole
+        expected: Source = whole.at([row], range(stop))
+        if self.by_prefix:
+            expected = Joined(tuple(Forward(ids[:, :b]).at([row], range(a, b)) for a, b in source.pieces()))
+        return [Comparison(name + (" at batch 1" if alone else ""), expected, source)]
+
+    def steps(self) -> list[Comparison]:
+        """Token by token from the first."""
+        stop = self.n if self.n <= _STEPS else _STEPS // 2
+        return [
+            *self.way("token by token", range(1, stop + 1)),
+            *self.way("token by token", range(1, min(stop, 4) + 1), alone=True),
+            *self.way("token by token", range(1, min(stop, 6) + 1), words=True),
+        ]
+
+    def prompted(self, **more: Any) -> list[Comparison]:
+        """A prompt, then token by token."""
+        made: list[Comparison] = []
+        for index, prompt in enumerate(prompts(self.n, self.periods)):
+            name = f"a prompt of {prompt}, then token by token"
+            cuts = range(prompt, min(self.n, prompt + _AFTER) + 1)
+            made += self.way(name, cuts, alone=index == 0, words=index % 3 == 2, **more)
+        return made
+
+    def chunks(self, **more: Any) -> list[Comparison]:
+        """Uneven chunks, and chunks that just miss, meet and pass every period."""
+        n = self.n
+        shapes: list[Sequence[int]] = [(5, 1, 7, 2), (n // 2, n), (1, n)]
+        if n > 4 * _STEPS:
+            shapes = [(5, 1, 7, 2, n // 4, 1, n // 3), (n // 2, n), (1, n)]
+        for period in sorted(set(self.periods))[:3]:
+            if period < n:
+                shapes += [(period + 1, 2, period - 1), (period - 1, period + 2, 1), (period, period)]
+        made: list[Comparison] = []
+        for index, sizes in enumerate(shapes):
+            cuts = uneven(n, sizes)
+            pieces = [b - a for a, b in zip((0, *cuts), cuts, strict=False)]
+            shown = ", ".join(str(size) for size in pieces[:6]) + (", …" if len(pieces) > 6 else "")
+            made += self.way(f"chunks of {shown}", cuts, alone=index == 1, words=index % 3 == 2, **more)
+        return made
+
+    def padded(self, make: Callable[[int], Any] | None = None) -> list[Comparison]:
+        """A row padded on the left beside one that is not, held against the same without a cache."""
+        subject, n = self.subject, self.n
+        if len(self.ids) < 2 or not (subject.accepts("attention_mask") and subject.accepts("position_ids")):
+            return []
+        pad = min(3, n // 3)
+        mask = torch.ones_like(self.ids)
+        mask[1, :pad] = 0
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        whole = Forward(self.ids, mask, positions)
+        made: list[Comparison] = []
+        for prompt in sorted({min(n - 3, pad + 2), min(n - 3, max((*self.periods, n // 2)) + 1)}):
+            stop = min(n, prompt + _AFTER)
+            source = Decoded(self.ids, tuple(range(prompt, stop + 1)), pad, mask, positions, 1, make)
+            name = f"a prompt of {prompt - pad} padded on the left by {pad}, then token by token"
+            made.append(Comparison(name, whole.at([1], range(pad, stop), pad), source))
+        return made
+
+
+def _stepped(subject: Subject, plan: Plan) -> Outcome:
+    what = "decoding token by token"
+    told = judge(subject, plan, "LB201", lambda plan: Ways(subject, plan).steps(), what)
+    tried = subject.accepts("position_ids") or subject.accepts("attention_mask")
+    if told.failed and tried and not any(_WORDS in text for text in (told.reason, *told.detail)):
+        # Positions that start over in each call, unless they are given: what generate does hides it.
+        return replace(told, reason=f"{told.reason}; given mask and position_ids, nothing differs")
+    return told
+
+
+def _chunked(subject: Subject, plan: Plan) -> list[Comparison]:
+    ways = Ways(subject, plan)
+    return [*ways.chunks(), *ways.prompted(), *ways.padded()]
+
+
+def _static(subject: Subject, plan: Plan, chunked: Outcome) -> Outcome:
+    try:
+        static_cache(subject, 1)(1)
+    except UncoveredError as error:
+        return Outcome("LB203", "not applicable", str(error))
+
+    def build(plan: Plan) -> list[Comparison]:
+        ways = Ways(subject, plan)
+        n = ways.n
+        make = static_cache(subject, n + SPARE)
+        used = subject.ids(7, n).expand(len(ways.ids), n)
+        name = "a cache used before and reset, a prompt of 2, then token by token"
+        return [
+            *ways.prompted(make=make),
+            *ways.way("token by token", range(1, min(n, 12) + 1), make=static_cache(subject, n)),
+            # What differs in any cache is LB202's.
+            *([] if chunked.failed else ways.chunks(make=make)[: 1 + len(ways.periods)]),
+            *ways.way(name, range(2, min(n, 7) + 1), make=make, used=used),
+            *ways.padded(make),
+        ]
+
+    return judge(subject, plan, "LB203", build, "decoding with a static cache")

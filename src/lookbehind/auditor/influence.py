@@ -1,0 +1,223 @@
+"""Influence: which outputs change when which inputs do (LB101), or with the length alone (LB102)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lookbehind.auditor.evidence import Decision, Pair, decide, distance
+from lookbehind.auditor.gradient import future_gradient
+from lookbehind.auditor.plan import RANDOM, Plan
+from lookbehind.auditor.precision import wide
+from lookbehind.auditor.report import Outcome, Verdict
+from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.sweep import Change, Sweep, closure, forbidden_pairs, protected, signal, sweeps
+
+RULES = ("LB101", "LB102")
+
+Bools = NDArray[np.bool_]
+
+_VERDICTS: dict[str, Verdict] = {"clean": "pass", "leak": "fail", "undecided": "undecided"}
+_PATIENCE = 15.0  # seconds of prefixes in both precisions, unless the audit is to be thorough
+_TRIED = 3  # how many of the worst places are decided each by itself
+
+
+def check(subject: Subject, plan: Plan) -> list[Outcome]:
+    """LB101 and LB102."""
+    first = _future(subject, plan)
+    plan.found["LB101"] = first
+    return [first, _length(subject, plan)]
+
+
+def _future(subject: Subject, plan: Plan) -> Outcome:
+    n = plan.length
+    forbidden = forbidden_pairs(plan.expect, n)
+    if not forbidden.any():
+        return Outcome("LB101", "not applicable", f"{plan.expect} forbids nothing ahead at n = {n}")
+    decisions, wider = _decisions(subject, plan, forbidden)
+    verdicts = [decision.verdict for decision, _, _ in decisions]
+    noise = plan.shared.get("noise", 0.0)
+    if "leak" in verdicts:
+        decision, change, at = decisions[verdicts.index("leak")]
+        plan.shared["leak"] = change, at, decision
+        source = wider if decision.dtype == "float64" and wider else sweeps(subject, plan, "own")[0]
+        bad = bad_pairs(source, forbidden, decision.noise)
+        pair = (at, change.cut)
+        return Outcome(
+            "LB101",
+            "fail",
+            f"the output at {pair[0]} changes with the token at {pair[1]}, ahead of it: {decision.reason}",
+            decision.difference,
+            pair,
+            max(bad, 1),
+            decision.noise,
+            decision.dtype,
+            subject.backend,
+        )
+    if "undecided" in verdicts:
+        decision, change, at = decisions[verdicts.index("undecided")]
+        return Outcome(
+            "LB101",
+            "undecided",
+            f"outputs up to {at} differ when tokens from {change.cut} change: {decision.reason}",
+            decision.difference,
+            (at, change.cut),
+            0,
+            decision.noise,
+            decision.dtype,
+            subject.backend,
+        )
+    carried, allowed = signal(subject, plan)
+    tried = f"{int(forbidden.sum()):,} pairs" if plan.complete else f"{len(plan.cuts)} cuts"
+    if carried == 0 and allowed > 0:
+        return Outcome(
+            "LB101",
+            "undecided",
+            "no token changes any later output either: there is no signal in which a leak would show; "
+            "with random weights, draw them again (redraw=True)",
+            noise=noise,
+        )
+    most = max((decision.difference for decision, _, _ in decisions), default=0.0)
+    return Outcome(
+        "LB101",
+        "pass",
+        f"no output changes with a later token, {tried} at n = {n}; influence was seen at {carried:,} of "
+        f"{allowed:,} allowed pairs",
+        difference=most,
+        noise=max(noise, most),
+        dtype=str(subject.dtype).removeprefix("torch."),
+        backend=subject.backend,
+    )
+
+
+def _decisions(
+    subject: Subject, plan: Plan, forbidden: Bools
+) -> tuple[list[tuple[Decision, Change, int]], list[Sweep]]:
+    """The worst places of every precision, each decided by itself; and the sweeps in float64."""
+    n = plan.length
+    own, left = sweeps(subject, plan, "own")
+    wider: list[Sweep] = []
+    notes = [left]
+    try:
+        wider, left = sweeps(subject, plan, "float64")
+        notes.append(left)
+    except (UncoveredError, RuntimeError, TypeError, NotImplementedError) as error:
+        notes.append(f"float64 cannot run ({str(error).splitlines()[0][:160]})")
+    plan.notes += [note for note in notes if note is not None and note not in plan.notes]
+    places = [_worst(own, forbidden), _worst(wider, forbidden)]
+    found: list[tuple[Decision, Change, int]] = []
+    seen: set[tuple[Change, int]] = set()
+    for place in (place for some in reversed(places) for place in some[:_TRIED]):
+        _, change, at = place
+        if (change, at) in seen:
+            continue
+        seen.add((change, at))
+        rows = torch.from_numpy(np.flatnonzero(protected(change, forbidden)))
+        decision = decide(
+            subject,
+            lambda change=change, rows=rows: change.pair(subject, n, rows),
+            same_shape=True,
+            gradient=lambda change=change, rows=rows: future_gradient(
+                subject, change.apply(subject, n)[0], rows, change.cut
+            ),
+        )
+        if decision.bad is not None:
+            at = int(rows[int(decision.bad.reshape(-1).nonzero()[0])]) if not bool(decision.bad.all()) else at
+        found.append((decision, change, at))
+        if decision.verdict == "leak":
+            break
+    return found, wider
+
+
+def _worst(some: Sequence[Sweep], forbidden: Bools) -> list[tuple[float, Change, int]]:
+    return sorted((place for one in some for place in one.worst(forbidden)), key=lambda place: -place[0])
+
+
+def bad_pairs(some: Sequence[Sweep], forbidden: Bools, noise: float) -> int:
+    """How many forbidden pairs single tokens showed; suffixes where those show none."""
+    for kind in ("single", "suffix", "constant"):
+        bad = {
+            (int(at), change.cut)
+            for one in some
+            for row, change in enumerate(one.changes)
+            if change.kind == kind
+            for at in np.flatnonzero((one.apart[row] > noise).numpy() & protected(change, forbidden))
+        }
+        if bad:
+            return len(bad)
+    return 0
+
+
+def _length(subject: Subject, plan: Plan) -> Outcome:
+    """LB102: each prefix alone, against the same positions of the whole."""
+    if plan.failed("LB101"):
+        return Outcome("LB102", "not covered", "LB101 failed, and a leak alone makes prefixes differ")
+    if plan.random:
+        return Outcome("LB102", "not covered", RANDOM)
+    n, seed = plan.length, plan.seeds[0]
+    full = closure(plan.expect.spans(n).mask())
+    # A prefix must hold everything that its outputs may read.
+    cuts = [cut for cut in plan.cuts if not full[:cut, cut:].any()]
+    if not cuts:
+        return Outcome("LB102", "not applicable", f"under {plan.expect} no prefix stands alone")
+
+    def prefix(cut: int) -> Pair:
+        ids = subject.ids(seed, n)
+        return subject.logits(ids)[0, :cut], subject.logits(ids[:, :cut])[0]
+
+    def far(around: AbstractContextManager[None], some: list[int]) -> dict[int, float]:
+        with around:
+            whole = subject.logits(subject.ids(seed, n))[0]
+            found: dict[int, float] = {}
+            for done, cut in enumerate(some):
+                got = subject.logits(subject.ids(seed, n)[:, :cut])[0]
+                found[cut] = float(distance(whole[:cut], got).max())
+                plan.tell("prefixes alone", done + 1, len(some))
+            return found
+
+    began = time.perf_counter()
+    own = far(nullcontext(), cuts)
+    again = cuts
+    if time.perf_counter() - began > _PATIENCE / 3 and not plan.thorough:
+        # float64 costs twice as much: those that differ most, and some of the others.
+        again = sorted({*sorted(own, key=lambda cut: -own[cut])[:4], *cuts[:: max(1, len(cuts) // 8)]})
+        plan.notes.append(f"for time, in float64: {len(cuts) - len(again)} of {len(cuts)} prefixes")
+    try:
+        wider = far(wide(subject), again)
+    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+        wider = {}
+    few = 2 if plan.light else 1
+    order = [*sorted(wider, key=lambda cut: -wider[cut])[:few], *sorted(own, key=lambda cut: -own[cut])[:few]]
+    decisions = [
+        (decide(subject, lambda cut=cut: prefix(cut), same_shape=False), cut) for cut in dict.fromkeys(order)
+    ]
+    worst = max(decisions, key=lambda one: ("clean", "undecided", "leak").index(one[0].verdict))
+    decision, cut = worst
+    at = int(decision.bad.nonzero()[0]) if decision.bad is not None and bool(decision.bad.any()) else cut - 1
+    text = (
+        f"the output at {at} of the first {cut} tokens alone differs from that among {n}: {decision.reason}"
+    )
+    if decision.verdict == "clean":
+        text = f"{len(cuts)} prefixes of n = {n} give the same outputs alone: {decision.reason}"
+    else:
+        plan.shared["length"] = cut, at, decision
+    found = Outcome(
+        "LB102",
+        _VERDICTS[decision.verdict],
+        text,
+        decision.difference,
+        noise=decision.noise,
+        dtype=decision.dtype,
+        backend=subject.backend,
+    )
+    if decision.verdict == "clean":
+        return found
+    far_off = wider if decision.dtype == "float64" else own
+    bad = sum(value > decision.noise for value in far_off.values())
+    return replace(found, pair=(at, cut), n_bad=max(bad, 1) if found.failed else 0)

@@ -1,0 +1,91 @@
+"""Recipe: the few lines of Python that show one difference by themselves."""
+
+from __future__ import annotations
+
+import torch
+
+from lookbehind.auditor.comparison import Comparison
+from lookbehind.auditor.decoding import SPARE, Decoded, cache_name
+from lookbehind.auditor.evidence import Decision
+from lookbehind.auditor.forward import At, Forward, Joined, Source
+from lookbehind.auditor.plan import Plan
+from lookbehind.auditor.subject import Subject, UncoveredError
+
+_PLAIN = 1e-3  # of the largest output: what is larger shows without float64
+
+
+def recipe(subject: Subject, plan: Plan, one: Comparison, place: int, decision: Decision) -> str | None:
+    """Lines that print how far the output `place` of a comparison is off; None where they cannot be few."""
+    widened = decision.dtype == "float64" != str(subject.dtype).removeprefix("torch.")
+    try:
+        lines = [
+            "import torch",
+            plan.origin,
+            *(["model.double()"] if widened and decision.difference < _PLAIN else []),
+            *_lines(subject, one.expected, place, "right"),
+            *_lines(subject, one.got, place, "other"),
+        ]
+    except UncoveredError:
+        return None
+    return "\n".join([*lines, "print((right - other).abs().max())  # 0 but for rounding, were it right"])
+
+
+def _lines(subject: Subject, source: Source, place: int, name: str) -> list[str]:
+    if isinstance(source, Joined):
+        source, place = source.find(place)
+    if isinstance(source, At):
+        row, position = source.places[place]
+        call = source.call
+        switch = [] if call.backend is None else [f'model.set_attn_implementation("{call.backend}")']
+        return [*switch, f"{name} = {_call(subject, call)}[{row}, {position}]"]
+    if isinstance(source, Decoded) and source.used is None:
+        return _decoding(subject, source, place, name)
+    raise UncoveredError("no short recipe")
+
+
+def _decoding(subject: Subject, source: Decoded, place: int, name: str) -> list[str]:
+    at = source.start + place
+    pieces = [(a, b) for a, b in source.pieces() if a <= at]
+    a, _ = pieces[-1]
+    cache = cache_name(subject) or "past_key_values"
+    words = [f"{cache}=cache"]
+    given: list[str] = []
+    first = "" if cache == "past_key_values" else "a"
+    for key, tensor, span in (
+        ("attention_mask", source.mask, f"{first}:b"),
+        ("position_ids", source.position_ids, "a:b"),
+    ):
+        if tensor is not None:
+            given.append(f"{key} = torch.tensor({tensor.tolist()})")
+            words.append(f"{key}={key}[:, {span}]")
+    words += ["use_cache=True"] if subject.switches("use_cache") else []
+    made = "None"
+    if source.make is not None:
+        slots = source.ids.shape[1] + SPARE
+        made = f"transformers.StaticCache(config=model.config, max_cache_len={slots})"
+        given = ["import transformers", *given]
+    return [
+        *given,
+        f"ids, cache = torch.tensor({source.ids.tolist()}), {made}",
+        f"for a, b in {pieces}:",
+        f"    out = model(ids[:, a:b], {', '.join(words)}); cache = out.{cache}",
+        f"{name} = out.logits[{source.row}, {at - a}]",
+    ]
+
+
+def _call(subject: Subject, call: Forward) -> str:
+    words = [f"torch.tensor({call.ids.tolist()})"]
+    for name, tensor in (("attention_mask", call.mask), ("position_ids", call.position_ids)):
+        if tensor is not None:
+            words.append(f"{name}=torch.tensor({tensor.tolist()})")
+    if call.use_cache is not None and subject.switches("use_cache"):
+        words.append(f"use_cache={call.use_cache}")
+    return f"model({', '.join(words)}){_reading(subject)}"
+
+
+def _reading(subject: Subject) -> str:
+    with torch.no_grad():
+        output = subject.call(subject.ids(0, 2))
+    if isinstance(output, torch.Tensor):
+        return ""
+    return ".logits" if hasattr(output, "logits") else "[0]"

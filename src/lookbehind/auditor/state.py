@@ -1,0 +1,194 @@
+"""State: what an audit changes in a model, put back whatever happens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+# Parameters up to this many bytes are compared by value too: a model that writes to its own weights is rare.
+_COPIED = 256 << 20
+_TINY = 2_000_000  # parameters
+
+
+@contextmanager
+def preserved(model: Any, values: bool = False) -> Generator[None]:
+    """Training flags, RNG, hooks, buffers, attributes, configs, weights and dtypes: as they were, on leaving.
+
+    Inside, the model is in eval mode.
+
+    Args:
+        model: a module; of another callable only the RNG is put back.
+        values: keep a copy of every weight, however large: for whoever writes to them.
+    """
+    with _random(), _globals():
+        if not isinstance(model, torch.nn.Module):
+            yield
+            return
+        restore = [_modules(model), _configs(model), _weights(model, values)]
+        try:
+            model.eval()
+            yield
+        finally:
+            for put_back in restore:
+                put_back()
+
+
+@contextmanager
+def training_flags(model: torch.nn.Module) -> Generator[None]:
+    """Puts every module's own training flag back."""
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+@contextmanager
+def attention(subject: Any, implementation: str) -> Generator[None]:
+    """Another attention implementation for a while.
+
+    Raises:
+        UncoveredError: the model has no such switch, or refuses this implementation.
+    """
+    from lookbehind.auditor.subject import UncoveredError, brief
+
+    model = subject.module
+    switch = getattr(model, "set_attn_implementation", None)
+    put_back = _configs(model) if model is not None else None
+    try:
+        if switch is not None:
+            try:
+                switch(implementation)
+            except Exception as error:
+                raise UncoveredError(f"{subject.name} refuses {implementation}: {brief(error)}") from error
+        elif getattr(subject.config, "_attn_implementation", None) is not None and subject.is_hf:
+            # Older releases have no switch; there the classes were chosen when the model was made.
+            raise UncoveredError(
+                f"this transformers cannot switch {subject.name} to {implementation} once made"
+            )
+        else:
+            raise UncoveredError(f"{subject.name} has no attention implementation to switch")
+        yield
+    finally:
+        if put_back is not None:
+            put_back()
+
+
+@contextmanager
+def few_threads(model: Any) -> Generator[None]:
+    """One thread for a tiny model: waking others costs more than its tensors are worth."""
+    count = torch.get_num_threads()
+    size = sum(one.numel() for one in model.parameters()) if isinstance(model, torch.nn.Module) else _TINY
+    if size >= _TINY:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
+
+
+@contextmanager
+def _random() -> Generator[None]:
+    python, array = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(array)
+
+
+@contextmanager
+def _globals() -> Generator[None]:
+    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+
+
+def _modules(model: torch.nn.Module) -> Any:
+    """Attributes, hooks and registries of every module; containers among them by content."""
+    kept = [(module, dict(module.__dict__), _contents(module.__dict__)) for module in model.modules()]
+
+    def put_back() -> None:
+        for module, attributes, contents in kept:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            for container, content in contents:
+                container.clear()
+                (container.extend if isinstance(container, list) else container.update)(content)
+
+    return put_back
+
+
+def _contents(attributes: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return [(value, value.copy()) for value in attributes.values() if isinstance(value, (list, dict, set))]
+
+
+def _configs(model: torch.nn.Module) -> Any:
+    """Every config object that a module holds, and the configs inside them."""
+    found: dict[int, Any] = {}
+
+    def collect(config: Any) -> None:
+        if config is None or id(config) in found or not hasattr(config, "__dict__"):
+            return
+        if isinstance(config, (torch.nn.Module, torch.Tensor, type)):
+            return
+        found[id(config)] = config
+        for name, value in vars(config).items():
+            if name.endswith("config"):
+                collect(value)
+
+    for module in model.modules():
+        collect(module.__dict__.get("config"))
+        collect(module.__dict__.get("generation_config"))
+    kept = [(config, dict(vars(config))) for config in found.values()]
+
+    def put_back() -> None:
+        for config, attributes in kept:
+            vars(config).clear()
+            vars(config).update(attributes)
+
+    return put_back
+
+
+def _weights(model: torch.nn.Module, values: bool) -> Any:
+    """Storage, dtype, requires_grad and gradient of every parameter; values of buffers, of small weights."""
+    parameters = list(model.parameters())
+    small = values or sum(one.numel() * one.element_size() for one in parameters) <= _COPIED
+    kept = [
+        (one, one.data, one.requires_grad, one.grad, one.detach().clone() if small else None)
+        for one in parameters
+    ]
+    plain = [
+        value
+        for module in model.modules()
+        for value in module.__dict__.values()
+        if isinstance(value, torch.Tensor)
+    ]
+    buffers = [(one, one.detach().clone()) for one in (*model.buffers(), *plain)]
+
+    def put_back() -> None:
+        with torch.no_grad():
+            for one, data, wanted, gradient, copy in kept:
+                one.data = data
+                one.requires_grad_(wanted)
+                one.grad = gradient
+                if copy is not None and not torch.equal(one, copy):
+                    one.copy_(copy)
+            for one, copy in buffers:
+                if one.shape == copy.shape and not torch.equal(one, copy):
+                    one.copy_(copy)
+
+    return put_back

@@ -1,0 +1,324 @@
+"""Subject: any model as a function from token ids to logits, with what it supports and what it refuses.
+
+Every call is seeded, without gradients and in eval mode, so that two calls with the same input are the same
+call. What a model does instead of answering (an exception, NaN, another shape) becomes one `UncoveredError`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from lookbehind.errors import InputError
+
+# Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
+_SPECIAL = ("_token_id", "_token_index", "_token_ids")
+
+
+class UncoveredError(Exception):
+    """The rule at hand cannot be decided on this model; the message is the reason, in one line."""
+
+
+class Subject:
+    """A model under audit.
+
+    Args:
+        model: an nn.Module or a callable; takes token ids [B, n] and gives logits [B, n, vocab], alone, first
+            in a tuple, or as `.logits`.
+        vocab: how many token ids there are; found out unless given.
+    """
+
+    def __init__(self, model: Any, vocab: int | None = None) -> None:
+        if not callable(model):
+            raise InputError(f"audit: a module or a callable is needed; got {type(model).__name__}")
+        self.model = model
+        self.module: torch.nn.Module | None = model if isinstance(model, torch.nn.Module) else None
+        self.name = (
+            type(model).__name__ if self.module is not None else getattr(model, "__name__", str(model))
+        )
+        self.config: Any = text_config(model)
+        self.seed = 0
+        self._forward: Callable[..., Any] = self.module.forward if self.module is not None else model
+        self._names, self._open, self._first = _parameters(self._forward)
+        self.vocab = vocab if vocab is not None else self._find_vocab()
+        if self.vocab < 2:
+            raise InputError(f"vocab: at least 2 token ids are needed to change a token; got {self.vocab}")
+
+    # -- what it is ----------------------------------------------------------------------------------------
+
+    @property
+    def is_hf(self) -> bool:
+        """Whether it is a model of transformers."""
+        library = sys.modules.get("transformers.modeling_utils")
+        return library is not None and isinstance(self.model, library.PreTrainedModel)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        first = next(self.module.parameters(), None) if self.module is not None else None
+        return torch.device("cpu") if first is None else first.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that most of its parameters' numbers have."""
+        sizes: dict[torch.dtype, int] = {}
+        for one in self.module.parameters() if self.module is not None else ():
+            if one.is_floating_point():
+                sizes[one.dtype] = sizes.get(one.dtype, 0) + one.numel()
+        return max(sizes, key=lambda dtype: sizes[dtype]) if sizes else torch.float32
+
+    @property
+    def size(self) -> int:
+        """How many parameters it has."""
+        return sum(one.numel() for one in self.module.parameters()) if self.module is not None else 0
+
+    @property
+    def backend(self) -> str | None:
+        """The attention implementation that its config names."""
+        name = getattr(self.config, "_attn_implementation", None)
+        return name if isinstance(name, str) else None
+
+    def accepts(self, name: str) -> bool:
+        """Whether its forward names this argument. `**kwargs` alone does not count: it may swallow all."""
+        return name in self._names
+
+    def switches(self, name: str) -> bool:
+        """Whether this argument reaches it: named, or through `**kwargs` to its config's reader."""
+        return self.accepts(name) or (self._open and self.is_hf and hasattr(self.config, name))
+
+    @property
+    def embedding(self) -> torch.nn.Module | None:
+        """The module that turns token ids into vectors."""
+        if self.module is None:
+            return None
+        get = getattr(self.module, "get_input_embeddings", None)
+        if get is not None:
+            try:
+                found = get()
+            except Exception:  # some composite models raise here; the search below serves them
+                found = None
+            if isinstance(found, torch.nn.Module):
+                return found
+        tables = [one for one in self.module.modules() if isinstance(one, torch.nn.Embedding)]
+        exact = [one for one in tables if one.num_embeddings == self.vocab]
+        return (exact or tables or [None])[0]
+
+    @property
+    def n_layers(self) -> int | None:
+        """How many blocks stand in a row; None where nothing tells."""
+        for name in ("num_hidden_layers", "n_layer", "n_layers", "num_layers"):
+            value = getattr(self.config, name, None)
+            if isinstance(value, int) and value > 0:
+                return value
+        blocks = self.blocks
+        return len(blocks) if blocks else None
+
+    @property
+    def blocks(self) -> list[tuple[str, torch.nn.Module]]:
+        """(path, block) of the longest list of modules: the layers, in order."""
+        if self.module is None:
+            return []
+        best: list[tuple[str, torch.nn.Module]] = []
+        for path, one in self.module.named_modules():
+            inside = any(path.startswith(name + ".") for name, _ in best)  # experts are no layers
+            if isinstance(one, torch.nn.ModuleList) and not inside and len(one) > len(best):
+                best = [(f"{path}.{key}" if path else key, block) for key, block in one.named_children()]
+        return best
+
+    # -- running it ----------------------------------------------------------------------------------------
+
+    def ids(self, seed: int, n: int, rows: int = 1) -> torch.Tensor:
+        """Seeded random tokens [rows, n], none of them special."""
+        generator = torch.Generator().manual_seed(1_000_003 * (seed + 1))
+        table = torch.tensor(self._plain_ids())
+        return table[torch.randint(len(table), (rows, n), generator=generator)].to(self.device)
+
+    def others(self, ids: torch.Tensor, seed: int) -> torch.Tensor:
+        """Tokens that differ from `ids` everywhere, seeded."""
+        generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + 17)
+        table = torch.tensor(self._plain_ids())
+        place = torch.searchsorted(table, ids.cpu()).clamp(max=len(table) - 1)
+        shift = torch.randint(1, len(table), ids.shape, generator=generator)
+        return table[(place + shift) % len(table)].to(ids.device)
+
+    def logits(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        cache: Any = None,
+        use_cache: bool = False,
+        **more: Any,
+    ) -> torch.Tensor:
+        """Logits [B, n, vocab] of one seeded call.
+
+        Raises:
+            UncoveredError: the call fails, or what comes out is not finite logits for every position.
+        """
+        return self.step(ids, cache, mask, position_ids, use_cache, **more)[0]
+
+    def step(
+        self,
+        ids: torch.Tensor,
+        cache: Any = None,
+        mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        use_cache: bool = True,
+        **more: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        """(logits, cache) of one seeded call; the cache is what came out as `past_key_values`, or went in."""
+        given = {"attention_mask": mask, "position_ids": position_ids, "past_key_values": cache, **more}
+        words = {name: value for name, value in given.items() if value is not None}
+        for name in words:
+            if not self.accepts(name) and not self._open:
+                raise UncoveredError(f"{self.name}.forward takes no {name}")
+        if self.accepts("use_cache"):
+            words["use_cache"] = use_cache
+        with torch.no_grad():
+            output = self.call(ids, **words)
+        return check(self.read(output, ids), self.name), getattr(output, "past_key_values", cache)
+
+    def call(self, ids: torch.Tensor, **words: Any) -> Any:
+        """One seeded call, as it comes."""
+        seed_everything(self.seed)
+        try:
+            return self.model(**{self._first: ids}, **words) if self._first else self.model(ids, **words)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise UncoveredError(f"{self.name} fails on {list(ids.shape)} tokens: {brief(error)}") from error
+
+    def read(self, output: Any, ids: torch.Tensor) -> torch.Tensor:
+        """The logits in what a call gave."""
+        found = getattr(output, "logits", None)
+        if found is None and isinstance(output, dict):
+            found = output.get("logits")
+        if found is None:
+            parts = output if isinstance(output, (tuple, list)) else (output,)
+            found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
+        if not isinstance(found, torch.Tensor):
+            raise UncoveredError(
+                f"{self.name} returned {type(output).__name__}, in which there are no logits"
+            )
+        wanted = tuple(ids.shape)
+        if found.ndim != 3 or tuple(found.shape[:2]) != wanted:
+            raise UncoveredError(
+                f"{self.name} returned {list(found.shape)} for tokens {list(wanted)}; logits "
+                "[B, n, vocab] at every position are needed"
+            )
+        return found
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _plain_ids(self) -> list[int]:
+        special = special_ids(self.config)
+        plain = [one for one in range(self.vocab) if one not in special]
+        return plain if len(plain) >= 2 else list(range(self.vocab))
+
+    def _find_vocab(self) -> int:
+        table = None
+        if self.is_hf:
+            table = self.embedding
+        size = getattr(table, "num_embeddings", None) or getattr(self.config, "vocab_size", None)
+        if isinstance(size, int):
+            known = getattr(self.config, "vocab_size", None)
+            return min(size, known) if isinstance(known, int) else size
+        # Which table do the ids go into? Asked by watching two tokens pass.
+        seen: list[int] = []
+        probe = torch.zeros(1, 2, dtype=torch.long, device=self.device)
+
+        def watch(table: torch.nn.Module, args: tuple[Any, ...]) -> None:
+            if (
+                args
+                and isinstance(args[0], torch.Tensor)
+                and args[0].shape == probe.shape
+                and not args[0].any()
+            ):
+                seen.append(int(table.num_embeddings))  # pyright: ignore[reportArgumentType]
+
+        tables = [] if self.module is None else list(self.module.modules())
+        hooks = [
+            one.register_forward_pre_hook(watch) for one in tables if isinstance(one, torch.nn.Embedding)
+        ]
+        try:
+            with torch.no_grad():
+                width = int(self.read(self.call(probe), probe).shape[-1])
+            return max(seen, default=width)
+        except UncoveredError:
+            if seen:
+                return max(seen)
+            raise
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def seed_everything(seed: int) -> None:
+    """Whatever a model may draw from."""
+    # torch.manual_seed takes a millisecond, as much as a tiny model: it asks after every kind of device.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def check(logits: torch.Tensor, name: str) -> torch.Tensor:
+    """Logits without NaN. Infinite ones are allowed: some models rule tokens out with -inf."""
+    if not logits.is_floating_point():
+        raise UncoveredError(f"{name} returned {logits.dtype} where logits were expected")
+    # The sum is a quick look: it is NaN where any number is, and where infinities of both signs meet.
+    if bool(logits.sum().isnan()) and bool(torch.isnan(logits).any()):
+        raise UncoveredError(f"{name} returned NaN for ordinary tokens; nothing can be compared")
+    return logits
+
+
+def text_config(model: Any) -> Any:
+    """The config of the decoder inside a model, or None."""
+    config = getattr(model, "config", None)
+    get = getattr(config, "get_text_config", None)
+    if get is not None:
+        try:
+            return get()
+        except Exception:  # ambiguous composites; the whole config is what is left
+            return config
+    return config
+
+
+def special_ids(config: Any) -> set[int]:
+    """Token ids with a meaning of their own: padding, begin, end, image and the like."""
+    found: set[int] = set()
+    for name, value in (vars(config) if hasattr(config, "__dict__") else {}).items():
+        if name.endswith(_SPECIAL):
+            for one in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(one, int) and not isinstance(one, bool):
+                    found.add(one)
+    return found
+
+
+def brief(error: BaseException) -> str:
+    """An error of other people's code in one short line."""
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip() if lines else ""
+    text = text if len(text) <= 200 else text[:199] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _parameters(forward: Callable[..., Any]) -> tuple[frozenset[str], bool, str | None]:
+    """(names, whether it takes any keyword, the name under which ids are passed or None for first)."""
+    try:
+        found = inspect.signature(forward).parameters.values()
+    except (TypeError, ValueError):
+        return frozenset(), True, None
+    names = frozenset(one.name for one in found if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
+    return (
+        names,
+        any(one.kind is one.VAR_KEYWORD for one in found),
+        "input_ids" if "input_ids" in names else None,
+    )

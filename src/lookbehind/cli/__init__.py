@@ -1,0 +1,102 @@
+"""The command line: one file a verb.
+
+What a person did wrong ends in one line on stderr and an exit code: 0 done, 1 findings, 2 usage or bad input,
+3 could not run. A traceback means a bug in lookbehind. Verbs import torch and transformers when they
+run, so that `lookbehind --help` and the verbs that only count products start at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from lookbehind.cli import audit, bench, demo, doctor, explain, export, heads, next, quiz, record
+from lookbehind.cli.common import say
+from lookbehind.errors import LookbehindError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+
+class Verbs(TyperGroup):
+    """The verbs, and the one place where errors become words and exit codes."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order they are registered, which is the order in which one meets them."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # a closed pipe shows here, not while Python shuts down
+            return result
+        except LookbehindError as error:
+            say(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            say("interrupted")
+            raise typer.Exit(_INTERRUPTED) from error
+        except BrokenPipeError as error:
+            # The reader has seen enough (`lookbehind heads run.tape | head`): say no more, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_PIPE_CLOSED) from error
+        except OSError as error:
+            name = f"{error.filename}: " if error.filename else ""
+            say(f"{name}{error.strerror or error}")
+            raise typer.Exit(3) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="lookbehind",
+    help="Which query-key products does a decoder compute, and what do they weigh?",
+    epilog="Start with `lookbehind demo`. Each verb explains itself: `lookbehind explain --help`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"lookbehind {version('lookbehind')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+_VERBS: list[tuple[str, Callable[..., None], str]] = [
+    ("demo", demo.demo, "A real decoder reads a real file; see what it looked at."),
+    ("explain", explain.explain, "Which products a pattern computes, query by query."),
+    ("quiz", quiz.quiz, "Questions on that, graded, with reasons."),
+    ("next", next.next_, "Next-token probabilities, step by step."),
+    ("record", record.record, "Record what a model looks at while it reads a text."),
+    ("heads", heads.heads, "What each recorded head does, in numbers."),
+    ("export", export.export, "Draw recorded heads as pictures and pages."),
+    ("audit", audit.audit, "Prove that a decoder never looks ahead, or name what does."),
+    ("bench", bench.bench, "Time and memory here, beside the eager way."),
+    ("doctor", doctor.doctor, "Versions and engines; what runs here, and why not."),
+]
+for _name, _verb, _short in _VERBS:
+    app.command(_name, short_help=_short)(_verb)
+
+
+def main() -> None:
+    """The `lookbehind` command."""
+    app()

@@ -1,0 +1,208 @@
+"""`lookbehind audit`: prove that a decoder never looks ahead, or name the module and the pair that does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from lookbehind.cli.common import (
+    CannotRunError,
+    console,
+    load_model,
+    print_json,
+    quiet_libraries,
+    say,
+    working,
+)
+from lookbehind.errors import InputError, LookbehindError
+
+_FINDINGS, _COULD_NOT = 1, 3
+
+
+class Format(str, Enum):
+    """How the report is written."""
+
+    text = "text"
+    json = "json"
+    junit = "junit"
+    sarif = "sarif"
+
+
+def audit(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="A local directory, a hub id, or module:factory. The built-in decoder if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch",
+            "-a",
+            help="A transformers class, as Qwen3ForCausalLM: a tiny random one is made.",
+            show_default=False,
+        ),
+    ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            "--expect", "-e", help="Who may influence whom; causal if left out.", show_default=False
+        ),
+    ] = None,
+    length: Annotated[
+        int | None, typer.Option("--length", "-n", help="Tokens in a test sequence.", show_default=False)
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select", "-s", help="Only this rule, or all that begin so (LB2).", show_default=False
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", "-i", help="Not this rule.", show_default=False)
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype", help="float32, bfloat16 or float16; its own if left out.", show_default=False
+        ),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option("--batch", "-b", help="Most rows in one call: bounds the memory.")
+    ] = 64,
+    seeds: Annotated[int, typer.Option("--seeds", help="How many test sequences.")] = 3,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Leave nothing out for time.")] = False,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw the weights again: for random-initialised models.")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")] = Format.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", help="Explain a rule and exit.", show_default=False)
+    ] = None,
+) -> None:
+    """Does any output depend on a later token, on the length, a cache, padding or a neighbour?
+
+    Exit code 0: nothing found. 1: a rule failed or stayed undecided. 2: usage. 3: no rule could be decided.
+    """
+    from lookbehind.auditor import rules
+
+    if explain is not None:
+        console.print(Text(rules.explain(explain).rstrip()))
+        return
+    if model is not None and arch is not None:
+        raise InputError("audit: a model and --arch are two models; give one of them")
+    form = Format.json if as_json else form
+    codes = rules.chosen(_split(select), _split(ignore))
+    pattern = None
+    if expect is not None:
+        from lookbehind.grammar import parse
+
+        pattern = parse(expect)
+    if seeds < 1:
+        raise InputError(f"seeds: at least 1 test sequence is needed; got {seeds}")
+    with working("loading the model"):
+        loaded, origin = _model(model, arch)
+        if dtype is not None:
+            loaded = _cast(loaded, dtype)
+    from lookbehind.auditor import audit as run
+
+    with _progress() as progress:
+        report = run(
+            loaded,
+            expect=pattern,
+            length=length,
+            seeds=tuple(range(seeds)),
+            select=codes,
+            batch=batch,
+            progress=progress,
+            thorough=thorough,
+            redraw=redraw,
+            origin=origin,
+        )
+    _print(report, form)
+    if report.verdict in ("fail", "undecided"):
+        raise typer.Exit(_FINDINGS)
+    if report.verdict == "not covered":
+        say(f"audit: no rule could be decided: {report.outcomes[0].reason}")
+        raise typer.Exit(_COULD_NOT)
+
+
+def _split(codes: list[str] | None) -> list[str] | None:
+    """`--select LB1,LB303` is two codes."""
+    return None if not codes else [code for one in codes for code in one.split(",") if code.strip()]
+
+
+def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
+    """The model, and the line of Python that makes it."""
+    if arch is not None:
+        quiet_libraries()
+        from lookbehind.auditor.architectures import tiny
+
+        try:
+            made = tiny(arch)
+        except LookbehindError:
+            raise
+        except Exception as error:  # whatever a class does with a config that is not its usual one
+            raise CannotRunError(f"arch {arch}: a tiny model of it cannot be built: {error}") from error
+        return made, f"from lookbehind.auditor.architectures import tiny; model = tiny({arch!r})"
+    loaded, _ = load_model(spec)
+    if spec is None:
+        return loaded, "from lookbehind.model import load; model = load()[0]"
+    if ":" in spec:
+        module, _, name = spec.partition(":")
+        return (
+            loaded,
+            f"from {module} import {name}; made = {name}(); model = made[0] if type(made) is tuple else made",
+        )
+    return loaded, f"from transformers import AutoModelForCausalLM as M; model = M.from_pretrained({spec!r})"
+
+
+def _cast(model: Any, dtype: str) -> Any:
+    import torch
+
+    if dtype not in ("float32", "float64", "bfloat16", "float16"):
+        raise InputError(f"dtype: float32, bfloat16, float16 or float64; got {dtype!r}")
+    return model.to(getattr(torch, dtype))
+
+
+@contextmanager
+def _progress() -> Generator[Callable[[str, int, int], None]]:
+    """What is being tried, on stderr, at most ten times a second."""
+    with working("auditing") as status:
+        last = [0.0]
+
+        def tell(what: str, done: int, total: int) -> None:
+            now = time.perf_counter()
+            if now - last[0] >= 0.1:
+                last[0] = now
+                status.update(f"auditing: {what}, {done} of {total}")
+
+        yield tell
+
+
+def _print(report: Any, form: Format) -> None:
+    if form is Format.json:
+        print_json(report.to_dict())
+    elif form is Format.sarif:
+        from lookbehind.auditor.sarif import sarif
+
+        print_json(sarif(report))
+    elif form is Format.junit:
+        from lookbehind.auditor.junit import junit
+
+        sys.stdout.write(junit(report))
+    else:
+        from lookbehind.auditor.report_text import lines
+
+        for line in lines(report):
+            console.print(Text.assemble(*line), soft_wrap=True)

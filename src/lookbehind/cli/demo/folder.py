@@ -1,0 +1,60 @@
+"""Folder: where the demo writes, and the proof that it is its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from lookbehind.errors import InputError
+
+TAPE = "run.tape"
+WRITTEN = {
+    TAPE: "the tape: queries, keys, patterns",
+    "heads.csv": "every head in numbers",
+    "all-heads.png": "every head as a small map",
+    "last-tokens.png": "the last 40 tokens, each named",
+    "previous.png": "the previous-token head",
+    "previous.html": "the same, to point at",
+    "induction.png": "the induction head",
+    "induction.html": "the same, to point at",
+}
+"""Every name that a demo may write, and what it is."""
+
+_MARK = "lookbehind-demo.json"  # says that a directory is this command's own
+
+
+def prepare(out: Path) -> None:
+    """Makes the directory, or clears what an earlier demo wrote there; foreign content is refused."""
+    try:
+        if not out.exists():
+            out.mkdir(parents=True)
+        elif not out.is_dir():
+            raise InputError(f"{out}: is a file; choose another place with --out")
+        mark = out / _MARK
+        if mark.is_file():
+            for name in _named(mark):
+                _remove(out / name)
+        elif any(out.iterdir()):
+            raise InputError(f"{out}: holds files that no demo wrote; choose another place with --out")
+        mark.write_text(json.dumps({"wrote": list(WRITTEN)}) + "\n", encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or f"{_MARK} is damaged"
+        raise InputError(f"{out}: cannot be used ({reason}); choose another place with --out") from error
+
+
+def _named(mark: Path) -> list[str]:
+    """What the mark says an earlier demo wrote: names of this list, and no paths."""
+    names = json.loads(mark.read_text(encoding="utf-8"))["wrote"]
+    if not set(names) <= WRITTEN.keys():
+        raise ValueError(names)
+    return list(names)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

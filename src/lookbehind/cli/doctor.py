@@ -1,0 +1,76 @@
+"""`lookbehind doctor`: what is installed, which engines can run here, and which is chosen."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rich.table import Table
+
+from lookbehind.cli.common import JsonOption, console, print_json, working
+
+_PACKAGES = ("lookbehind", "torch", "transformers", "safetensors", "numpy", "pillow")
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Versions, the engines that can run here, which one `auto` picks, and why not the others."""
+    with working("looking"):
+        facts = examine()
+    if as_json:
+        print_json(facts)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim")
+    table.add_column()
+    for name, number in facts["versions"].items():
+        table.add_row(name, number or "not installed")
+    table.add_row("machine", facts["machine"])
+    table.add_row("torch threads", str(facts["threads"]))
+    table.add_row("CUDA", facts["cuda"] or "none")
+    console.print(table)
+    console.print()
+    for engine in facts["engines"]:
+        mark = "→" if engine["picked"] else " "
+        state = "can run" if engine["can_run"] else "cannot run"
+        console.print(
+            f"{mark} {engine['name']} on {engine['device']}: {state}; {engine['reason']}", markup=False
+        )
+
+
+def examine() -> dict[str, Any]:
+    """What `doctor` reports, as plain data."""
+    import torch
+
+    from lookbehind.engines import survey
+
+    engines: list[dict[str, Any]] = []
+    picked: set[str] = set()
+    for found in survey():
+        # They come in the order in which `auto` tries them.
+        first = found.can_run and found.device not in picked
+        if first:
+            picked.add(found.device)
+        engines.append({**asdict(found), "picked": first})
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_cpu()}",
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "engines": engines,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    import torch
+
+    return f"{torch.backends.cpu.get_cpu_capability()} kernels"

@@ -1,0 +1,137 @@
+"""`lookbehind next`: the next-token distribution, and what each step of decoding costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from lookbehind.cli.common import (
+    FileOption,
+    JsonOption,
+    ModelOption,
+    TextArgument,
+    console,
+    harmless,
+    load_model,
+    need_tokenizer,
+    print_json,
+    read_text,
+    working,
+)
+from lookbehind.errors import InputError
+from lookbehind.predict import Decoding, NextTokens, decode_steps, next_tokens
+
+_BAR = 24
+
+
+def next_(
+    text: TextArgument = None,
+    file: FileOption = None,
+    model: ModelOption = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="How many candidates.")] = 10,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", help="Decode so many tokens, counting products.", show_default=False),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What comes next: probabilities and logits; with --steps, token by token.
+
+    With --steps each token stands beside the products its step added with a cache of keys and values, and
+    those that a model without one would compute again.
+    """
+    prompt = read_text(text, file)
+    if k < 1:
+        raise InputError(f"k: at least 1 token is needed; got {k}")
+    if steps is not None and steps < 1:
+        raise InputError(f"steps: at least 1 is needed; got {steps}")
+    with working("loading the model"):
+        loaded, tokenizer = load_model(model)
+        need_tokenizer(model, tokenizer)
+    with working("reading"):
+        if steps is None:
+            found = next_tokens(loaded, tokenizer, prompt, k)
+        else:
+            found = decode_steps(loaded, tokenizer, prompt, steps, k)
+    if as_json:
+        print_json(found.to_dict())
+    elif isinstance(found, Decoding):
+        console.print(steps_table(found))
+        for line in steps_words(found):
+            console.print(Text(line))
+        console.print()
+        console.print(
+            Text(harmless(found.text), style="dim").append(harmless(found.continuation), style="not dim bold")
+        )
+    else:
+        console.print(next_table(found))
+
+
+def next_table(found: NextTokens) -> Table:
+    """Candidates with their probabilities as bars."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("next token")
+    table.add_column("probability", justify="right")
+    table.add_column("")
+    table.add_column("logit", justify="right")
+    table.add_column("id", justify="right", style="dim")
+    for token in found:
+        table.add_row(
+            shown(token.token),
+            f"{token.probability:.4f}",
+            bar(token.probability),
+            f"{token.logit:.2f}",
+            str(token.id),
+        )
+    return table
+
+
+def steps_table(found: Decoding) -> Table:
+    """A row a step: the token, and the products of the step with and without a cache."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, side in (("step", "right"), ("token", "left"), ("probability", "right")):
+        table.add_column(name, justify=side)  # pyright: ignore[reportArgumentType]
+    for kind in found.kinds:
+        table.add_column(f"a head\n{kind.pattern}", justify="right", vertical="bottom")
+    table.add_column("all heads\nwith a cache", justify="right")
+    table.add_column("all heads\nwithout", justify="right")
+    for number, step in enumerate(found.steps, start=1):
+        table.add_row(
+            str(number),
+            shown(step.chosen.token),
+            f"{step.chosen.probability:.4f}",
+            *(f"+{count:,}" for count in step.added),
+            f"+{step.added_total:,}",
+            f"{step.recomputed_total:,}",
+        )
+    return table
+
+
+def steps_words(found: Decoding) -> list[str]:
+    """What the table says, in sentences."""
+    first, *rest = found.steps
+    lines = ["", f"Step 1 reads the prompt: {found.n_prompt:,} queries, {first.added_total:,} products."]
+    if rest:
+        added = sum(step.added_total for step in rest)
+        again = sum(step.recomputed_total for step in rest)
+        lines.append(
+            f"Each later step is one query. Steps 2 to {len(found.steps)} added {added:,} products; "
+            f"without a cache they would compute {again:,}, {again / added:,.0f} times as many."
+        )
+    return lines
+
+
+def shown(token: str) -> Text:
+    """A token with its blanks visible, quoted as JSON so that nothing in it can act on the terminal."""
+    return Text(json.dumps(token, ensure_ascii=not token.isprintable()))
+
+
+def bar(share: float, width: int = _BAR) -> Text:
+    """A share of 1 as a bar, to an eighth of a cell."""
+    eighths = round(share * width * 8)
+    partial = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+    return Text("█" * (eighths // 8) + partial, style="cyan")

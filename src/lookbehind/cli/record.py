@@ -1,0 +1,151 @@
+"""`lookbehind record`: what a model looked at while it read a text, kept as a tape."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lookbehind.cli.common import (
+    FileOption,
+    JsonOption,
+    ModelOption,
+    TextArgument,
+    console,
+    load_model,
+    need_tokenizer,
+    print_json,
+    read_text,
+    working,
+)
+from lookbehind.errors import InputError
+
+if TYPE_CHECKING:
+    from lookbehind.tape import Tape
+
+
+def record(
+    text: TextArgument = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The tape to write, a new directory.", show_default=False),
+    ] = None,
+    file: FileOption = None,
+    model: ModelOption = None,
+    generate: Annotated[int, typer.Option("--generate", "-g", help="Tokens to generate after the text.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Record what a model looks at while it reads a text, exactly and at any length.
+
+    The model runs as it is: its outputs are the same bit for bit. The tape keeps queries, keys and patterns,
+    from which every weight can be computed again.
+    """
+    if out is None:
+        raise InputError("record: say where the tape goes, as in -o run.tape")
+    prompt = read_text(text, file)
+    check_new(out)
+    if generate < 0:
+        raise InputError(f"generate: a number of tokens is needed, 0 or more; got {generate}")
+    with working("loading the model"):
+        loaded, tokenizer = load_model(model)
+        need_tokenizer(model, tokenizer)
+    with working(f"recording {out}"):
+        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate)
+    facts = tape_facts(tape)
+    if as_json:
+        print_json({"tape": str(out), "continuation": continuation, **facts})
+        return
+    console.print(
+        f"{facts['tokens']:,} tokens, {facts['layers']} layers, {facts['heads']} heads", markup=False
+    )
+    for kind in facts["kinds"]:
+        console.print(
+            f"  {kind['layers']} of the layers: {kind['pattern']}, {kind['products']:,} products per head",
+            markup=False,
+        )
+    for name, class_name, reason in facts["skipped"]:
+        console.print(f"  not recorded: {name} ({class_name}): {reason}", markup=False)
+    if continuation:
+        console.print(f"generated {continuation!r}", markup=False)
+    console.print(
+        f"wrote {out}, {facts['bytes'] / 1e6:,.1f} MB; next: lookbehind heads {out}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) -> tuple[Tape, str]:
+    """Runs the model under the recorder; nothing is left at `out` if it fails."""
+    from lookbehind.predict import encode
+    from lookbehind.recorder import record as recorded
+
+    if generate and not hasattr(model, "generate"):
+        raise InputError(f"generate: {type(model).__name__} cannot generate; leave --generate out")
+    ids = encode(model, tokenizer, text, room=generate)
+    try:
+        with recorded(model, to=out, tokenizer=tokenizer) as recorder:
+            done = run_model(model, ids, generate)
+        tape = recorder.tape()
+    except BaseException:
+        # `out` was not there before this run (check_new), so what lies there is this run's.
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return tape, tokenizer.decode(done[0, ids.shape[1] :])
+
+
+def run_model(model: Any, ids: Any, generate: int) -> Any:
+    """Reads `ids` and writes `generate` tokens more, the likeliest each time; all ids, [1, n]."""
+    import torch
+
+    with torch.no_grad():
+        if not generate:
+            model(ids)
+            return ids
+        return model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=generate
+        )
+
+
+def tape_facts(tape: Tape) -> dict[str, Any]:
+    """What a tape holds, as plain data."""
+    kinds: dict[Any, list[int]] = {}
+    for at, layer in enumerate(tape.layers):
+        kinds.setdefault(layer.spans, []).append(at)
+    return {
+        "tokens": max((layer.k.shape[1] for layer in tape.layers), default=0),
+        "layers": len(tape.layers),
+        "heads": sum(layer.q.shape[0] for layer in tape.layers),
+        "products": sum(layer.spans.count() * layer.q.shape[0] for layer in tape.layers),
+        "bytes": tape_bytes(tape),
+        "kinds": [
+            {
+                "pattern": spans.describe(),
+                "layers": len(layers),
+                "products": spans.count(),
+                "of": spans.n_queries * spans.n_keys,
+                "heads": sum(tape.layers[at].q.shape[0] for at in layers),
+            }
+            for spans, layers in kinds.items()
+        ],
+        "skipped": [list(one) for one in tape.skipped],
+    }
+
+
+def tape_bytes(tape: Tape) -> int:
+    """Bytes of queries, keys and log-sum-exps: what the tape keeps, proportional to its length."""
+    return sum(
+        part.numel() * part.element_size() for layer in tape.layers for part in (layer.q, layer.k, layer.lse)
+    )
+
+
+def check_new(out: Path) -> None:
+    """Refuses an output that exists or cannot be made, before the model is loaded."""
+    if out.exists() or out.is_symlink():
+        raise InputError(f"{out}: exists already; choose another name or remove it first")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no directory {out.parent}; create it first")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out}: the directory {out.parent} is not writable; choose another place")

@@ -1,0 +1,143 @@
+"""The torch engine: attention and its reductions block by block, on any device, in O(n) memory.
+
+Only non-empty tiles are visited, and only partial ones are masked. Scores, sums and reductions are float32
+(float64 for float64 inputs) whatever the inputs are. PyTorch's fused attention computes `attend` where
+it is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import torch
+
+from lookbehind.engines.blockwise import fused
+from lookbehind.engines.blockwise.reductions import Bench, Result, Tile, chosen
+from lookbehind.engines.blockwise.strips import Strip, each_strip
+from lookbehind.engines.blockwise.tiles import LOG2E, NEVER, Scores
+from lookbehind.engines.observation import Observation, Wants
+from lookbehind.engines.problem import Problem
+
+NAME = "torch"
+
+
+def why_not(problem: Problem) -> str | None:
+    """Why this engine cannot run this call here, or None if it can."""
+    if problem.device.type == "meta":
+        return "tensors on the meta device hold no numbers"
+    if problem.device.type == "mps" and problem.dtype == torch.float64:
+        return "the mps device has no float64; use float32"
+    return None
+
+
+def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]."""
+    with _full_precision(problem.device):
+        out, lse = fused.attempt(problem) or _softmax(problem, with_output=True)
+        return _with_sinks(problem, out, lse)
+
+
+def logsumexp(problem: Problem) -> torch.Tensor:
+    """lse [B, Hq, Lq] alone; never a fused kernel's, which for half types carries their rounding."""
+    with _full_precision(problem.device):
+        return _with_sinks(problem, *_softmax(problem, with_output=False))[1]
+
+
+def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
+    """One pass over the tiles; each is reduced to what was asked for and forgotten."""
+    if wants.mass and wants.only_mass:
+        # Nothing else is looked at: walk over the measured products alone.
+        problem = replace(problem, spans=reduce(or_, wants.mass.values()))
+    with _full_precision(problem.device):
+        scores = Scores(problem)
+        lse = lse.to(problem.dtype).flatten(0, 1) * LOG2E
+        # A row with no key must weigh 0: s - lse with lse = -inf would be inf or NaN.
+        above = lse.masked_fill(lse == -math.inf, -NEVER)[..., None]
+        reductions = chosen(scores, wants)
+
+        def reduced(strip: Strip) -> Bench:
+            bench = Bench(strip, skew=wants.by_distance)
+            for place, s in strip.tiles():
+                log = scores.hide(s.sub_(above[strip.heads, strip.rows]), place)
+                tile = Tile(bench, place, log, lse[strip.heads, strip.rows])
+                for reduction in reductions:
+                    reduction.add(tile)
+            return bench
+
+        for _, bench in each_strip(scores, reduced) if reductions else ():
+            for reduction in reductions:
+                reduction.gather(bench)
+
+        def apart(value: Result) -> Any:
+            if isinstance(value, dict):
+                return {name: apart(one) for name, one in value.items()}
+            return value.unflatten(0, (problem.batch, problem.n_heads))
+
+        visible = torch.from_numpy(problem.spans.key_counts()).to(problem.device) if wants.received else None
+        found = {name: apart(value) for one in reductions for name, value in one.fields().items()}
+        return Observation(**found, visible=visible)
+
+
+def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output (of width 0 without it) and lse, strip by strip."""
+    scores = Scores(problem)
+    width = problem.v.shape[3] if with_output and problem.v is not None else 0
+    out = scores.zeros(problem.n_queries, width).to(problem.q.dtype)
+    lse = scores.zeros(problem.n_queries).fill_(-math.inf)
+
+    def softmax(strip: Strip) -> None:
+        # A running maximum, and sums of exp2(s - maximum) that are rescaled as it grows.
+        largest = lse.new_full((*strip.shape, 1), NEVER)
+        total = torch.zeros_like(largest)
+        weighed = lse.new_zeros(*strip.shape, width)
+        for place, s in strip.tiles():
+            scores.hide(s, place)
+            before, largest = largest, torch.maximum(largest, s.amax(-1, keepdim=True))
+            # Where a row has seen no key yet, NEVER - NEVER would weigh 1.
+            shift = largest.masked_fill(largest <= NEVER / 2, 0.0)
+            s.sub_(shift).exp2_()
+            shrink = torch.exp2(before - shift)
+            total = total * shrink + s.sum(-1, keepdim=True)
+            if width:
+                v = scores.values(strip.kv_heads, place.keys)
+                part = weighed.mul_(shrink).view(len(v), -1, width)
+                torch.baddbmm(part, s.view(len(v), -1, s.shape[-1]), v, out=part)
+        lse[strip.heads, strip.rows] = (largest + total.log2())[..., 0] / LOG2E
+        # An empty row has total 0 and weighed 0; its output stays 0.
+        out[strip.heads, strip.rows] = (weighed / total.masked_fill(total == 0, 1.0)).to(out.dtype)
+
+    for _ in each_strip(scores, softmax):
+        pass
+    lead = (problem.batch, problem.n_heads)
+    return out.unflatten(0, lead), lse.unflatten(0, lead)
+
+
+def _with_sinks(problem: Problem, out: torch.Tensor, lse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sinks' share taken off afterwards, exactly: each is one more term of the softmax, with value 0."""
+    if problem.sinks is None:
+        return out, lse
+    together = torch.logaddexp(lse, problem.sinks.to(lse.dtype)[:, None])
+    together = together.masked_fill(lse == -math.inf, -math.inf)
+    share = torch.exp(lse - together).masked_fill(lse == -math.inf, 0.0)
+    return (out.to(lse.dtype) * share[..., None]).to(out.dtype), together
+
+
+@contextmanager
+def _full_precision(device: torch.device) -> Generator[None]:
+    """Neither autocast nor a reduced float32 matmul (TF32, bfloat16) may round what is promised exact."""
+    precision = torch.get_float32_matmul_precision()
+    with torch.autocast(device.type, enabled=False):
+        if precision == "highest":
+            yield
+            return
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)

@@ -1,0 +1,298 @@
+"""Predict: the next-token distribution, and what each decode step costs in products.
+
+A decoder's last row of scores decides the next token. With a cache of keys and values a step computes the
+products of its one new query; a model without one computes the whole triangle again. Both counts are read
+from the spans of a recording, so windows and chunks count as what they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookbehind.errors import InputError
+from lookbehind.spans import Spans
+
+if TYPE_CHECKING:
+    import torch
+
+    from lookbehind.tape import Tape
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """One candidate: its text, id, probability and logit."""
+
+    token: str
+    id: int
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True, repr=False)
+class NextTokens:
+    """The most probable next tokens, the likeliest first.
+
+    Attributes:
+        text: what they continue.
+        n_tokens: how many tokens that is.
+        tokens: the candidates.
+    """
+
+    text: str
+    n_tokens: int
+    tokens: tuple[NextToken, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __iter__(self) -> Iterator[NextToken]:
+        return iter(self.tokens)
+
+    def __getitem__(self, index: int) -> NextToken:
+        return self.tokens[index]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        shown = self.text if len(self.text) <= 40 else "…" + self.text[-39:]
+        lines = [f"<NextTokens after {json.dumps(shown, ensure_ascii=False)}, {self.n_tokens} tokens>"]
+        width = max((len(json.dumps(t.token, ensure_ascii=False)) for t in self.tokens), default=0)
+        lines += [
+            f"  {json.dumps(t.token, ensure_ascii=False):<{width}}  {t.probability:.4f}  logit {t.logit:.3f}"
+            for t in self.tokens
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Layers that compute the same products.
+
+    Attributes:
+        pattern: which products.
+        layers: which layers.
+        n_heads: heads in all of them together.
+    """
+
+    pattern: str
+    layers: tuple[int, ...]
+    n_heads: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One forward call and the token it chose.
+
+    Attributes:
+        chosen: the likeliest token, which the next step reads.
+        candidates: the distribution it was chosen from.
+        rows: queries that this call computed: the whole prompt at first, then one at a time.
+        added: products per head that this call computed with the cache, by kind of layer.
+        recomputed: products per head that a model without a cache computes for the same token, by kind.
+        added_total, recomputed_total: the same over every head of every layer.
+    """
+
+    chosen: NextToken
+    candidates: NextTokens
+    rows: int
+    added: tuple[int, ...]
+    recomputed: tuple[int, ...]
+    added_total: int
+    recomputed_total: int
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A prompt continued greedily, step by step.
+
+    Attributes:
+        text: the prompt.
+        n_prompt: how many tokens it is.
+        continuation: the chosen tokens as text.
+        kinds: the kinds of layers that the counts of a step refer to.
+        steps: one for each chosen token.
+    """
+
+    text: str
+    n_prompt: int
+    continuation: str
+    kinds: tuple[Kind, ...]
+    steps: tuple[Step, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextTokens:
+    """The `k` most probable tokens after `text`.
+
+    Args:
+        model: a causal language model of transformers (or one that returns `.logits` or logits).
+        tokenizer: its tokenizer.
+        text: what to continue.
+        k: how many; the whole vocabulary if it has fewer.
+
+    Raises:
+        InputError: the text is empty or longer than the model's context, or k is less than 1.
+    """
+    import torch
+
+    ids = encode(model, tokenizer, text)
+    with torch.no_grad():
+        logits = _logits(model(ids))[0, -1]
+    return _candidates(tokenizer, text, ids.shape[1], logits, k)
+
+
+def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) -> Decoding:
+    """Continues `text` greedily for `steps` tokens with a cache, counting every product.
+
+    Stops early at the model's end-of-text token.
+
+    Raises:
+        InputError: as `next_tokens`, or text and steps together exceed the context.
+        RecordError: the model's attention cannot be recorded exactly.
+    """
+    import torch
+
+    if steps < 1:
+        raise InputError(f"steps: at least 1 is needed; got {steps}")
+    ids = encode(model, tokenizer, text, room=steps - 1)
+    ends = _end_ids(model)
+    found: list[tuple[NextToken, NextTokens]] = []
+    fed, cache, shown = ids, None, text
+    from lookbehind.recorder import record
+
+    with record(model, tokenizer=tokenizer) as recorder, torch.no_grad():
+        while True:
+            output = model(input_ids=fed, past_key_values=cache, use_cache=True)
+            candidates = _candidates(tokenizer, shown, ids.shape[1] + len(found), _logits(output)[0, -1], k)
+            chosen = candidates[0]
+            found.append((chosen, candidates))
+            if len(found) == steps or chosen.id in ends:
+                break
+            cache = output.past_key_values
+            if cache is None:
+                raise InputError(f"{type(model).__name__}: keeps no cache of keys and values; steps need one")
+            shown += chosen.token
+            fed = torch.tensor([[chosen.id]], device=ids.device)
+    kinds, counts, heads = _kinds(recorder.tape())
+    rows = [ids.shape[1], *[1] * (len(found) - 1)]
+    ends_at = np.cumsum(rows).tolist()
+    return Decoding(
+        text=text,
+        n_prompt=ids.shape[1],
+        # Decoded together: a character may be spread over several tokens.
+        continuation=tokenizer.decode([chosen.id for chosen, _ in found]),
+        kinds=kinds,
+        steps=tuple(
+            _step(pair, count, end, counts, heads)
+            for pair, count, end in zip(found, rows, ends_at, strict=True)
+        ),
+    )
+
+
+def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor:
+    """The token ids of a text as the model takes them, int64 [1, n].
+
+    Args:
+        model: whose context the text has to fit.
+        tokenizer: its tokenizer.
+        text: what to read.
+        room: tokens that will be generated after it.
+
+    Raises:
+        InputError: nothing to read, or more than the model's context.
+    """
+    import torch
+
+    if not text:
+        raise InputError("text: it is empty; give at least one token to read")
+    # The tokenizer's own warning about long texts says less than the error below.
+    ids = tokenizer(text, verbose=False)["input_ids"]
+    if not ids:
+        raise InputError(f"text: {text[:40]!r} has no token for this tokenizer; give at least one")
+    limit = context(model)
+    if limit is not None and len(ids) + room > limit:
+        extra = f" and {room} more are to be generated" if room else ""
+        raise InputError(
+            f"text: it is {len(ids):,} tokens long{extra}, but the model's context is {limit:,}; "
+            "shorten it or choose another model"
+        )
+    device = next(iter(model.parameters())).device
+    return torch.tensor([ids], dtype=torch.int64, device=device)
+
+
+def context(model: Any) -> int | None:
+    """How many positions the model was made for, or None if it does not say."""
+    config = getattr(model, "config", None)
+    if config is None:
+        return None
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, k: int) -> NextTokens:
+    if k < 1:
+        raise InputError(f"k: at least 1 token is needed; got {k}")
+    logits = logits.double().cpu()  # sums over a vocabulary are not done in half precision
+    probabilities = logits.softmax(-1)
+    best = logits.topk(min(k, len(logits)))
+    return NextTokens(
+        text=text,
+        n_tokens=n_tokens,
+        tokens=tuple(
+            NextToken(tokenizer.decode([index]), index, float(probabilities[index]), value)
+            for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ),
+    )
+
+
+def _logits(output: Any) -> torch.Tensor:
+    return output.logits if hasattr(output, "logits") else output
+
+
+def _end_ids(model: Any) -> set[int]:
+    for config in (getattr(model, "generation_config", None), getattr(model, "config", None)):
+        ends = getattr(config, "eos_token_id", None)
+        if ends is not None:
+            return {int(end) for end in (ends if isinstance(ends, (list, tuple)) else [ends])}
+    return set()
+
+
+def _kinds(tape: Tape) -> tuple[tuple[Kind, ...], list[Any], list[int]]:
+    """The kinds of layers, the running count of products by row for each, and its heads."""
+    alike: dict[Spans, list[int]] = {}
+    for at, layer in enumerate(tape.layers):
+        alike.setdefault(layer.spans, []).append(at)
+    heads = [sum(int(tape.layers[at].q.shape[0]) for at in layers) for layers in alike.values()]
+    counts = [np.concatenate([[0], np.cumsum(spans.row_counts())]) for spans in alike]
+    kinds = tuple(
+        Kind(spans.describe(), tuple(layers), n)
+        for (spans, layers), n in zip(alike.items(), heads, strict=True)
+    )
+    return kinds, counts, heads
+
+
+def _step(
+    pair: tuple[NextToken, NextTokens], rows: int, end: int, counts: list[Any], heads: list[int]
+) -> Step:
+    added = tuple(int(count[end] - count[end - rows]) for count in counts)
+    recomputed = tuple(int(count[end]) for count in counts)
+    return Step(
+        *pair,
+        rows=rows,
+        added=added,
+        recomputed=recomputed,
+        added_total=sum(a * n for a, n in zip(added, heads, strict=True)),
+        recomputed_total=sum(r * n for r, n in zip(recomputed, heads, strict=True)),
+    )

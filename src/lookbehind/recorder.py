@@ -1,0 +1,385 @@
+"""Record: keep what an unmodified model computes its attention from.
+
+>>> from lookbehind.recorder import record
+>>> with record(model) as recorder:                                # doctest: +SKIP
+...     model.generate(**inputs, max_new_tokens=64)
+>>> recorder.tape()                                                # doctest: +SKIP
+<Tape: 6 layers x 8 heads, 2063 queries x 2063 keys (2000 + 63 steps), ...>
+
+The model's own kernel computes every output, bit for bit the one that it computes unrecorded. What cannot be
+recorded
+exactly is refused while the model runs, by a RecordError that names the module and the reason:
+
+- models that are compiled, scripted or encoder-decoders; attention dropout; calls from another thread;
+- paged caches, caches filled before recording began, caches that change a key (beam search, quantisation);
+- additive biases other than masks and ALiBi; masks that differ between heads;
+- attention computed outside transformers' interface and PyTorch's `scaled_dot_product_attention`
+  (GPT-J, eager Falcon, torch.nn.MultiheadAttention), BLOOM and MPT excepted.
+
+Layers that compute no softmax attention (Mamba and the like) are listed in `tape.skipped`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lookbehind.errors import InputError, RecordError
+from lookbehind.tape import Layer, Tape, load
+from lookbehind.tape.tape import join
+from lookbehind.tape.writing import TapeWriter
+from lookbehind.taps.call import Call
+from lookbehind.taps.function import FunctionTap
+from lookbehind.taps.growth import Batch, Forward, Step
+from lookbehind.taps.interface import InterfaceTap
+from lookbehind.taps.stack import Frame, ModuleStack
+
+_lock = threading.Lock()
+_recorded: list[Recorder] = []
+
+
+def record(model: torch.nn.Module, *, to: str | Path | None = None, tokenizer: Any = None) -> Recorder:
+    """Record every attention call of a model while the result is entered.
+
+    Args:
+        model: a decoder of transformers or plain PyTorch, unmodified; or the decoder inside a larger model.
+        to: a new directory, written while the tape grows; it holds one sequence, so a batch of one. Left out,
+            tapes stay in memory.
+        tokenizer: anything with `decode(ids)`; gives the tape its tokens' strings.
+
+    Raises:
+        InputError: `model` is no module, or `to` is not a new directory.
+        RecordError: the model cannot be recorded exactly, or is being recorded already.
+    """
+    if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"record: a torch.nn.Module is needed; got {type(model).__name__}")
+    return Recorder(model, None if to is None else Path(to), tokenizer)
+
+
+class Recorder:
+    """A context manager; what was recorded is asked of it afterwards. See `record`."""
+
+    def __init__(self, model: torch.nn.Module, to: Path | None, tokenizer: Any) -> None:
+        _refuse(model)
+        self._model, self._to, self._tokenizer = model, to, tokenizer
+        self._stack = ModuleStack(model, self._begin, self._enter, self._end, self._drop)
+        self._functions = FunctionTap(self._stack, self._take)
+        self._batches: list[Batch] = []
+        self._forward: Forward | None = None
+        self._seen: set[str] = set()
+        self._ran = False
+        self._writer: TapeWriter | None = None
+        self._entered: ExitStack | None = None
+        self._done: dict[tuple[int, int, int], Tape] = {}
+        self._ids: list[torch.Tensor | None] = []
+        self._steps: list[int] = []
+
+    def __enter__(self) -> Recorder:
+        if self._entered is not None or self._ran:
+            raise RecordError("record: a recorder records once; call record() again")
+        with _lock:
+            for other in _recorded:
+                if not other._stack.names.keys().isdisjoint(self._stack.names):
+                    raise RecordError(
+                        f"record: {type(self._model).__name__} is being recorded already; leave that "
+                        "recording first"
+                    )
+            _recorded.append(self)
+        with ExitStack() as opened:
+            opened.callback(_recorded.remove, self)
+            if self._to is not None:
+                self._writer = TapeWriter(self._to, _meta(self._model))
+            opened.enter_context(self._stack)
+            opened.enter_context(InterfaceTap(self._stack, self._take))
+            opened.enter_context(self._functions)
+            self._entered = opened.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._entered is not None  # it was entered
+        self._entered.close()
+        self._forward = None
+        self._entered = None
+        if self._writer is None:
+            return
+        if not self._batches:
+            self._writer.discard()
+            return
+        tape = Tape([], *self._tokens(self._ids), self._steps, _meta(self._model), self._skipped())
+        tape.complete = error is None
+        self._writer.finish(tape)
+
+    def tape(self) -> Tape:
+        """The one tape recorded.
+
+        Raises:
+            RecordError: there is none, or there are several.
+        """
+        tapes = self.tapes()
+        if len(tapes) != 1:
+            raise RecordError(
+                f"tape(): {len(tapes)} sequences were recorded, one per batch row of each uncached forward; "
+                "use recorder.tapes()"
+            )
+        return tapes[0]
+
+    def tapes(self) -> list[Tape]:
+        """Every tape recorded, one per sequence: batch rows in order, forward after forward.
+
+        Raises:
+            RecordError: nothing was recorded.
+        """
+        if not self._batches:
+            raise RecordError(self._nothing())
+        if self._to is not None:
+            if self._entered is not None:
+                raise RecordError("tapes(): a tape that is being written is read after recording has ended")
+            return [load(self._to)]
+        return [self._tape(batch, row) for batch in self._batches for row in range(batch.size)]
+
+    def __repr__(self) -> str:
+        state = "recording" if self._entered is not None else "done" if self._ran else "not entered"
+        sequences = sum(batch.size for batch in self._batches)
+        return f"<Recorder of {type(self._model).__name__}: {state}, {sequences} sequences>"
+
+    # -- what the taps call --------------------------------------------------------------------------------
+
+    def _begin(self, frame: Frame) -> None:
+        self._ran = True
+        if not self._functions.sees:
+            raise RecordError(
+                f"{frame.name}: another recording that began earlier has ended earlier; leave recordings "
+                "in the reverse order of entering them"
+            )
+        self._forward = Forward(self._batches, _token_ids(frame))
+
+    def _enter(self, frame: Frame) -> None:
+        """Before the first attention call, the cache tells how many positions it holds."""
+        forward = self._forward
+        if forward is None or forward.past is not None or not forward.empty:
+            return
+        cache = frame.kwargs.get("past_key_values")
+        length = getattr(cache, "get_seq_length", None)
+        if length is not None:
+            try:
+                forward.past = int(length())
+            except ValueError:  # a cache of linear-attention layers only has no length
+                return
+
+    def _take(self, call: Call, output: torch.Tensor) -> None:
+        # Gradient checkpointing runs a forward again within backward: it was recorded the first time.
+        forward = self._forward
+        if forward is None or torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
+            return
+        if forward.samples(call):
+            call.prove(output)
+        forward.add(call)
+
+    def _drop(self) -> None:
+        self._forward = None
+
+    def _end(self) -> None:
+        forward, self._forward = self._forward, None
+        if forward is None or forward.empty:
+            return
+        batch = forward.batch
+        assert batch is not None  # its first call gave it one
+        fresh = batch.length == 0
+        if fresh and self._writer is not None and (self._batches or batch.size > 1):
+            raise RecordError(
+                f"record: {self._to} holds one sequence, and this forward begins "
+                f"{batch.size if not self._batches else 'another'}; record a batch of one with the cache on, "
+                "or leave out to= and save each tape of recorder.tapes()"
+            )
+        step = forward.commit()
+        self._seen.update(name.split("#")[0] for name in step.rows)
+        if fresh:
+            self._batches.append(batch)
+        if self._writer is not None:
+            batch.steps.clear()  # the writer keeps them now
+            ids = None if step.token_ids is None else step.token_ids[0]
+            self._ids.append(ids)
+            self._steps.append(step.n_queries)
+            self._writer.append(list(_rows(batch, step, 0)), ids)
+
+    # -- what was recorded ---------------------------------------------------------------------------------
+
+    def _tape(self, batch: Batch, row: int) -> Tape:
+        key = (id(batch), row, batch.n_steps)
+        if key not in self._done:
+            layers = list(join([list(_rows(batch, step, row)) for step in batch.steps]))
+            ids = [None if step.token_ids is None else step.token_ids[row] for step in batch.steps]
+            steps = [step.n_queries for step in batch.steps]
+            self._done[key] = Tape(layers, *self._tokens(ids), steps, _meta(self._model), self._skipped())
+        return self._done[key]
+
+    def _tokens(self, parts: list[torch.Tensor | None]) -> tuple[list[int] | None, list[str] | None]:
+        known = [part for part in parts if part is not None]
+        if not parts or len(known) != len(parts):
+            return None, None
+        ids: list[int] = torch.cat(known).tolist()
+        return ids, None if self._tokenizer is None else token_strings(self._tokenizer, ids)
+
+    def _skipped(self) -> list[tuple[str, str, str]]:
+        """Blocks that stand beside recorded ones and ran no attention."""
+        found: list[tuple[str, str, str]] = []
+        for name, module in self._model.named_modules():
+            if not isinstance(module, torch.nn.ModuleList):
+                continue
+            blocks = {f"{name}.{key}" if name else key: block for key, block in module.named_children()}
+            recorded = {path for path in blocks if any(_within(seen, path) for seen in self._seen)}
+            if not recorded:
+                continue
+            for path, block in blocks.items():
+                if path not in recorded:
+                    found.append(
+                        (path, type(_mixer(block)).__name__, "no softmax attention ran in this layer")
+                    )
+        return found
+
+    def _nothing(self) -> str:
+        if not self._ran:
+            return "tape(): nothing was recorded, because the model did not run inside `with record(model)`"
+        return (
+            "tape(): nothing was recorded, because no softmax attention ran in "
+            f"{type(self._model).__name__}; "
+            "models of other layers only (Mamba and the like) have no query-key products"
+        )
+
+
+def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
+    """One string per id, which joined read as the text. A piece of a character is shown as its bytes,
+    `<0xC3>`.
+
+    Args:
+        tokenizer: of transformers or tokenizers, or anything with `decode(ids)`.
+        ids: token ids.
+    """
+
+    def decode(some: list[int]) -> str:
+        try:
+            return tokenizer.decode(some, skip_special_tokens=False)
+        except TypeError:  # tiktoken and hand-written ones take the ids alone
+            return tokenizer.decode(some)
+
+    alone = [decode([one]) for one in ids]
+    if "".join(alone) == decode(ids):
+        return alone
+    pieces: list[str] = []
+    for place, one in enumerate(ids):
+        # A few tokens before it tell whether a space or the rest of a character belongs to this one.
+        before = decode(ids[max(0, place - 4) : place])
+        both = decode(ids[max(0, place - 4) : place + 1])
+        piece = both[len(before) :] if both.startswith(before) else "\ufffd"
+        pieces.append(_bytes_shown(tokenizer, one) if "\ufffd" in piece else piece)
+    return pieces
+
+
+def _bytes_shown(tokenizer: Any, one: int) -> str:
+    to_token: Callable[[int], str] | None = getattr(tokenizer, "convert_ids_to_tokens", None)
+    to_token = to_token or getattr(tokenizer, "id_to_token", None)
+    token = "\ufffd" if to_token is None else str(to_token(one))
+    if token.startswith("<0x"):
+        return token
+    table = _byte_level()
+    if not all(letter in table for letter in token):
+        return "\ufffd"
+    return "".join(
+        f"<0x{table[letter]:02X}>" if table[letter] > 126 else chr(table[letter]) for letter in token
+    )
+
+
+def _byte_level() -> dict[str, int]:
+    """GPT-2's alphabet: printable bytes are themselves, the others follow from U+0100 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def _refuse(model: torch.nn.Module) -> None:
+    name = type(model).__name__
+    for path, module in model.named_modules():
+        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        where = f"{name}.{path}" if path else name
+        if compiled:
+            raise RecordError(
+                f"{where}: is compiled (torch.compile), and inside a compiled graph no call can be seen; "
+                "record the model before compiling it"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise RecordError(f"{where}: is scripted (torch.jit), and inside a script no call can be seen")
+    config = getattr(model, "config", None)
+    if getattr(config, "is_encoder_decoder", False):
+        raise RecordError(
+            f"{name}: is an encoder-decoder; a tape holds one decoder's self-attention, and cross-attention "
+            "is not that"
+        )
+
+
+def _meta(model: torch.nn.Module) -> dict[str, str]:
+    meta = {"model": type(model).__name__}
+    parameter = next(model.parameters(), None)
+    if parameter is not None:
+        meta["dtype"] = str(parameter.dtype).removeprefix("torch.")
+    implementation = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if isinstance(implementation, str):
+        meta["attention"] = implementation
+    for package in ("lookbehind", "torch", "transformers"):
+        if package in sys.modules:
+            meta[package] = importlib.metadata.version(package)
+    return meta
+
+
+def _token_ids(frame: Frame) -> torch.Tensor | None:
+    """The ids a forward was given: `input_ids`, or its first argument if that is a whole-number matrix."""
+    first = next(iter(inspect.signature(frame.module.forward).parameters), "")
+    given = [frame.kwargs.get("input_ids"), frame.kwargs.get(first), *frame.args[:1]]
+    for one in given:
+        if isinstance(one, torch.Tensor) and one.ndim == 2 and one.dtype in (torch.int64, torch.int32):
+            return one.detach().to("cpu", torch.int64, copy=True)
+    return None
+
+
+def _rows(batch: Batch, step: Step, row: int) -> Iterator[Layer]:
+    """What a step added to one sequence, layer by layer."""
+    for name, rows in step.rows.items():
+        grown = batch.layers[name]
+        dtype = torch.float64 if rows.q.dtype == torch.float64 else torch.float32
+        yield Layer(
+            name,
+            rows.q[row],
+            rows.k[row],
+            rows.spans[row],
+            grown.scale,
+            grown.softcap,
+            None if grown.sinks is None else grown.sinks.to(dtype),
+            # A slope that no query tells weighs no product.
+            None if grown.alibi is None else grown.alibi.nan_to_num(0.0).to(dtype),
+        )
+
+
+def _within(seen: str, block: str) -> bool:
+    return seen == block or seen.startswith(block + ".")
+
+
+_MIXERS = ("mamba", "ssm", "recurrent", "rwkv", "conv", "linearattention", "deltanet", "mixer", "attention")
+
+
+def _mixer(block: torch.nn.Module) -> torch.nn.Module:
+    """The module of a block that mixes positions, by its class's name; the block itself if none is known."""
+    for word in _MIXERS:
+        for module in block.modules():
+            if module is not block and word in type(module).__name__.lower():
+                return module
+    return block

@@ -1,0 +1,151 @@
+"""Which module of the recorded model is running, and where a forward begins and ends.
+
+Forward hooks keep the stack; they are the one thing that is attached to the model, and they are taken off
+again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lookbehind.errors import RecordError
+
+Frames = list["Frame"]
+
+
+@dataclass(eq=False)
+class Frame:
+    """A module at work.
+
+    Attributes:
+        module: the module. name: its path within the recorded model.
+        args, kwargs: what its forward was given.
+        products: sizes (rows, columns) of products of activations computed in it, which a softmax may turn
+            into weights.
+        scratch: what a tap remembers between two operations of this module.
+        masks: what masks were found to say, in the outermost frame: layers share them.
+    """
+
+    module: torch.nn.Module
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    products: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    scratch: Any = None
+    masks: dict[Any, tuple[Any, Any]] = field(default_factory=dict[Any, tuple[Any, Any]])
+
+
+class ModuleStack:
+    """The modules at work, outermost first, while entered.
+
+    Args:
+        model: the recorded model.
+        begin: called with the outermost frame before a forward.
+        enter: called with each frame, after `begin`.
+        end: called after a forward that came to its end.
+        drop: called instead of `end` where it did not.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        begin: Callable[[Frame], None],
+        enter: Callable[[Frame], None],
+        end: Callable[[], None],
+        drop: Callable[[], None],
+    ) -> None:
+        self.names: dict[torch.nn.Module, str] = {}
+        for name, module in model.named_modules():
+            self.names[module] = name or type(model).__name__
+        self.frames: Frames = []
+        self.silent = 0
+        self._begin, self._enter, self._end, self._drop = begin, enter, end, drop
+        self._handles: list[Any] = []
+        self._thread = 0
+
+    @property
+    def top(self) -> Frame | None:
+        """The innermost module at work, None outside a forward and where a tap asked for silence."""
+        return self.frames[-1] if self.frames and not self.silent else None
+
+    def once(self, mask: Any, q: torch.Tensor, k: torch.Tensor, read: Callable[[], Any]) -> Any:
+        """What `read` finds in a mask, asked once per forward though every layer is given the same one."""
+        tensor = isinstance(mask, torch.Tensor) and not mask.is_inference()
+        key = (id(mask), mask._version if tensor else 0, q.shape[:3], k.shape[2])
+        masks = self.frames[0].masks
+        if key not in masks:
+            masks[key] = (mask, read())  # the mask is kept, so that no other takes its id
+        return masks[key][1]
+
+    def __enter__(self) -> ModuleStack:
+        self._thread = threading.get_ident()
+        for module in self.names:
+            if _is_plain_leaf(module):
+                continue
+            self._handles.append(
+                module.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True)
+            )
+            self._handles.append(module.register_forward_hook(self._after))
+            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._reset()
+
+    def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            raise RecordError(
+                f"{self.names[module]}: the recorded model is called from another thread than the one that "
+                "began recording; enter record() in the thread that runs the model"
+            )
+        if torch.compiler.is_compiling():
+            raise RecordError(
+                f"{self.names[module]}: is being compiled, and inside a compiled graph no call can be seen; "
+                "run it uncompiled (generate(..., disable_compile=True))"
+            )
+        if self.frames and self.frames[0].module is module:
+            self._reset()  # an interrupt (Ctrl-C) left the forward before without calling any hook
+        frame = Frame(module, self.names[module], args, kwargs)
+        if not self.frames:
+            self._begin(frame)
+        self.frames.append(frame)
+        self._enter(frame)
+
+    def _after(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """Called only where the forward returned."""
+        if len(self.frames) == 1 and self.frames[0].module is module:
+            self.frames.clear()
+            self._end()
+
+    def _leave(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """Called in any case: what is still on the stack from this module on was left by an exception."""
+        depth = next((n for n, frame in enumerate(self.frames) if frame.module is module), None)
+        if depth == 0:
+            self._reset()
+        elif depth is not None:
+            # The innermost occurrence: a module may call itself.
+            while self.frames.pop().module is not module:
+                pass
+
+    def _reset(self) -> None:
+        if self.frames:
+            self.frames.clear()
+            self._drop()
+
+
+def _is_plain_leaf(module: torch.nn.Module) -> bool:
+    """Linear layers, norms and the like: they call no attention, and what they do is their parent's."""
+    return type(module).__module__.startswith("torch.nn.modules.") and not any(
+        True for _ in module.children()
+    )

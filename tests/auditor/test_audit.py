@@ -1,0 +1,161 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import lookbehind as lb
+from lookbehind.errors import InputError
+from tests.auditor.models import OnlyHalf, honest, leaky
+
+FAST = {"select": ["LB1"]}
+
+
+def test_the_verb_stays_callable_when_its_package_is_imported():
+    code = "import lookbehind.auditor.rules, lookbehind as lb; assert callable(lb.audit); lb.testing"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_leak_is_found_shrunk_and_reproduced():
+    model = leaky()
+    before = [part.training for part in model.modules()], torch.get_rng_state()
+    report = lb.audit(model, **FAST)
+    found = report["LB101"]
+    assert report.verdict == "fail" and report.findings[0] is found
+    assert found.culprit.path == "blocks.1.mixer"
+    assert (found.culprit.class_name, found.culprit.file) == ("Ahead", "tests/auditor/models.py")
+    assert found.pair[1] == found.pair[0] + 1
+    assert found.detail == ("smallest: 2 tokens, one of them changed",)
+    assert found.n_bad == 23
+    assert report["LB102"].verdict == "not covered"
+    assert ([part.training for part in model.modules()], True) == (
+        before[0],
+        torch.equal(before[1], torch.get_rng_state()),
+    )
+
+
+def test_the_reproducer_runs_by_itself(capsys):
+    origin = "from tests.auditor.models import leaky; model = leaky(0)"
+    report = lb.audit(leaky(0), origin=origin, **FAST)
+    lines = report["LB101"].reproducer
+    assert len(lines.splitlines()) <= 7
+    exec(lines, {})
+    assert float(capsys.readouterr().out.strip().removeprefix("tensor(").split(",")[0].rstrip(")")) > 1e-3
+
+
+def test_an_honest_model_passes_and_says_what_was_tried():
+    report = lb.audit(honest(), **FAST)
+    assert report.verdict == "pass"
+    assert report["LB101"].reason == (
+        "no output changes with a later token, 276 pairs at n = 24; "
+        "influence was seen at 276 of 276 allowed pairs"
+    )
+
+
+def test_a_prefix_lm_is_judged_by_its_pattern():
+    class Prefix(type(honest().blocks[0].mixer)):
+        def reach(self, i, j):
+            return (j <= i) | (j < 4)
+
+    model = honest(mixer=Prefix)
+    assert lb.audit(model, **FAST)["LB101"].verdict == "fail"
+    assert lb.audit(model, expect=lb.Causal() | lb.First(4), **FAST)["LB101"].verdict == "pass"
+
+
+def test_no_signal_proves_nothing():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(7, 7)
+
+        def forward(self, ids):
+            return self.table(ids)
+
+    found = lb.audit(Counts(), **FAST)["LB101"]
+    assert found.verdict == "undecided"
+    assert "draw them again (redraw=True)" in found.reason
+
+
+def test_bfloat16_is_audited_as_it_is():
+    assert lb.audit(OnlyHalf(), **FAST)["LB101"].verdict == "undecided", "no signal in float32"
+    assert lb.audit(OnlyHalf().to(torch.bfloat16), **FAST)["LB101"].verdict == "fail"
+
+
+def test_what_says_that_it_is_no_decoder_is_believed():
+    model = honest(is_decoder=False)
+    report = lb.audit(model)
+    assert report.verdict == "not applicable"
+    assert "declares is_decoder=False: an encoder" in report["LB101"].reason
+    assert lb.audit(model, expect=lb.Causal(), select=["LB101"]).verdict == "pass"
+
+
+def test_redrawn_weights_are_put_back():
+    model = honest()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    lb.audit(model, redraw=True, **FAST)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"select": ["LB999"]}, "rules: there is no 'LB999'"),
+        ({"ignore": ["LB"]}, "rules: none is left to run"),
+        ({"length": 1}, "length: at least 2 tokens are needed for one to be ahead of another; got 1"),
+        ({"batch": 0}, "batch: at least 1 row is needed; got 0"),
+        ({"seeds": ()}, "seeds: at least one is needed"),
+        ({"expect": "causal"}, "expect: a pattern is needed, as lb.Causal() | lb.First(4); got str"),
+    ],
+)
+def test_wrong_options_are_refused(options, words):
+    with pytest.raises(InputError) as caught:
+        lb.audit(honest(), **options)
+    assert words in str(caught.value)
+
+
+def test_a_window_one_too_wide_is_found_in_its_layer():
+    class Wider(type(honest().blocks[0].mixer)):
+        def reach(self, i, j):
+            return (j <= i) & (j >= i - self.config.sliding_window)
+
+    found = lb.audit(honest(mixer={1: Wider}, sliding_window=4), select=["LB104"])["LB104"]
+    assert found.verdict == "fail"
+    assert "layer blocks.1 reads further back than causal & window(4): 4 and 0, one of 20" in found.reason
+    passed = lb.audit(honest(sliding_window=4), select=["LB104"])["LB104"]
+    assert passed.reason == "2 layers read exactly what causal & window(4) allows at n = 24"
+    assert lb.audit(honest(), select=["LB104"])["LB104"].verdict == "not applicable"
+
+
+def test_recorded_masks_are_held_against_the_pattern():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=31, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2
+    )
+    report = lb.audit(transformers.LlamaForCausalLM(config), select=["LB103"])
+    assert report["LB103"].reason == "2 recorded calls lie within causal at n = 24"
+    narrow = lb.audit(
+        transformers.LlamaForCausalLM(config), select=["LB103"], expect=lb.Causal() & lb.Window(3)
+    )
+    assert narrow["LB103"].culprit.path == "model.layers.0.self_attn"
+    assert narrow["LB103"].pair == (3, 0)
+
+
+def test_a_model_whose_source_is_no_python_is_judged_all_the_same(tmp_path, monkeypatch):
+    """Code run by exec under the name of another file: its lines cannot be read, its leak can."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page.md").write_text('not \'Python """ at (all\n' * 9, encoding="utf-8")
+    code = """
+import torch
+class Ahead(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(11, 11)
+    def forward(self, ids):
+        return self.table(ids) + self.table(ids.roll(-1, dims=1))
+"""
+    namespace = {}
+    exec(compile(code, "page.md", "exec"), namespace)
+    report = lb.audit(namespace["Ahead"](), select=["LB101"])
+    assert (report.verdict, report["LB101"].pair) == ("fail", (0, 1))
+    assert report["LB101"].culprit is not None

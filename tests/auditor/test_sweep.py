@@ -1,0 +1,53 @@
+import numpy as np
+import torch
+
+from lookbehind import Causal, First, Window
+from lookbehind.auditor.gradient import future_gradient
+from lookbehind.auditor.plan import make_plan
+from lookbehind.auditor.subject import Subject
+from lookbehind.auditor.sweep import Change, closure, forbidden_pairs, protected, sweep
+from tests.auditor.models import honest, leaky
+
+
+def test_layers_reach_the_closure():
+    window = (Causal() & Window(3)).spans(12).mask()
+    assert (closure(window, 1) == window).all()
+    assert (closure(window, 2) == (Causal() & Window(5)).spans(12).mask()).all()
+    assert (closure(window) == Causal().spans(12).mask()).all()
+    prefix = (Causal() | First(4)).spans(12).mask()
+    assert (closure(prefix) == prefix).all(), "a prefix LM reaches no further with more layers"
+
+
+def test_what_is_forbidden_lies_ahead_and_beyond_the_closure():
+    assert (forbidden_pairs(Causal(), 5) == np.triu(np.ones((5, 5), bool), 1)).all()
+    assert (forbidden_pairs(Causal() & Window(2), 5) == forbidden_pairs(Causal(), 5)).all()
+    prefix = forbidden_pairs(Causal() | First(3), 6)
+    assert not prefix[0, 2] and prefix[0, 3]
+
+
+def test_a_change_protects_what_every_changed_token_may_not_reach():
+    forbidden = forbidden_pairs(Causal() | First(3), 6)
+    assert protected(Change(0, "single", 1), forbidden).tolist() == [False] * 6
+    assert protected(Change(0, "single", 4), forbidden).tolist() == [True] * 4 + [False] * 2
+    assert protected(Change(0, "suffix", 1), forbidden).tolist() == [False] * 6
+    assert protected(Change(0, "constant", 3), forbidden).tolist() == [True] * 3 + [False] * 3
+
+
+def test_a_sweep_is_the_same_in_any_batch():
+    subject = Subject(leaky())
+    far = []
+    for batch in (2, 5, 64):
+        plan = make_plan(subject, length=10, batch=batch)
+        far.append(sweep(subject, plan, 0, "single").apart > 0)
+    plan.rows_independent = False
+    far.append(sweep(subject, plan, 0, "single").apart > 0)
+    assert all(torch.equal(one, far[0]) for one in far)
+    ahead = far[0].T.numpy()  # [i, j]
+    assert ahead[3, 4] and not ahead[3, 5]
+
+
+def test_the_gradient_of_the_future_is_exactly_zero_in_an_honest_model():
+    ids = torch.arange(8)[None]
+    rows = torch.arange(4)
+    assert future_gradient(Subject(honest()), ids, rows, 4) == 0
+    assert future_gradient(Subject(leaky()), ids, rows, 4) > 0

@@ -1,0 +1,73 @@
+import json
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from lookbehind.cli import app
+
+LEAKY, HONEST = "tests.auditor.models:leaky", "tests.auditor.models:honest"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["audit", *arguments])
+
+
+def test_a_leak_is_exit_code_1_and_a_readable_report():
+    result = run(LEAKY, "--select", "LB101")
+    assert result.exit_code == 1
+    assert "LB101  future-leak       fail" in result.output
+    assert "culprit: blocks.1.mixer (Ahead, " in result.output
+    assert "from tests.auditor.models import leaky" in result.output
+
+
+def test_an_honest_model_is_exit_code_0():
+    result = run(HONEST, "--select", "LB101,LB102", "--ignore", "LB102", "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.output)
+    assert (told["verdict"], [one["rule"] for one in told["outcomes"]]) == ("pass", ["LB101"])
+
+
+def test_machines_read_it_too():
+    assert (
+        ElementTree.fromstring(run(LEAKY, "-s", "LB101", "--format", "junit").output).get("failures") == "1"
+    )
+    assert json.loads(run(LEAKY, "-s", "LB101", "--format", "sarif").output)["version"] == "2.1.0"
+
+
+def test_a_rule_is_explained():
+    result = run("--explain", "LB101")
+    assert result.exit_code == 0
+    assert result.output.startswith("LB101 future-leak\n\nClaim: the output at i does not change when")
+
+
+def test_an_architecture_needs_no_weights():
+    result = run("--arch", "Qwen3ForCausalLM", "--select", "LB104")
+    assert result.exit_code == 0, result.output
+    assert "Qwen3ForCausalLM: pass" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--explain", "LB9"], "rules: there is no 'LB9'"),
+        ([HONEST, "--select", "LB9"], "rules: there is no 'LB9'"),
+        (
+            [HONEST, "--arch", "Qwen3ForCausalLM"],
+            "audit: a model and --arch are two models; give one of them",
+        ),
+        ([HONEST, "--dtype", "int8"], "dtype: float32, bfloat16, float16 or float64; got 'int8'"),
+        ([HONEST, "--seeds", "0"], "seeds: at least 1 test sequence is needed; got 0"),
+        ([HONEST, "--expect", "causl"], "causl"),
+        (["--arch", "NoSuchForCausalLM"], "NoSuchForCausalLM"),
+    ],
+)
+def test_usage_is_exit_code_2(arguments, words):
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+
+
+def test_nothing_decided_is_exit_code_3():
+    result = run("tests.models:embedder", "--select", "LB101")
+    assert result.exit_code in (2, 3)

@@ -1,0 +1,82 @@
+import json
+import os
+
+import pytest
+
+from lookbehind.errors import RecordError
+from lookbehind.tape import load
+from tests.cli.verbs import refused, run
+
+TINY = ("-m", "tests.models:tiny")
+
+
+def test_a_recorded_tape_is_read_again(recorded):
+    tape = load(recorded)
+    assert len(tape.layers) == 2
+    assert tape.tokens is not None
+    assert "".join(tape.tokens).startswith("def parse(self, text):\n")
+    # The last generated token is not fed back, so no query of it was computed.
+    assert tape.steps[1:] == [1, 1]
+
+
+def test_record_says_what_was_computed(tmp_path):
+    result = run("record", "def parse(self):", "-o", tmp_path / "a.tape", *TINY)
+    assert result.exit_code == 0
+    assert "tokens, 2 layers, 8 heads" in result.stdout
+    assert "1 of the layers: causal & window(4), " in result.stdout
+    assert "next: lookbehind heads" in result.stdout
+
+
+def test_record_as_json(tmp_path):
+    (tmp_path / "a.txt").write_text("def parse(self):")
+    out = tmp_path / "a.tape"
+    data = json.loads(run("record", "-f", tmp_path / "a.txt", "-o", out, "-g", 2, "--json", *TINY).stdout)
+    assert data["tape"] == str(out)
+    assert data["products"] == sum(kind["products"] * kind["heads"] for kind in data["kinds"])
+    assert data["heads"] == 8
+    assert isinstance(data["continuation"], str)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x"], "record: say where the tape goes, as in -o run.tape"),
+        (["", "-o", "a.tape"], "text: it is empty"),
+        (["-o", "a.tape", "-f", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
+        (["x", "-o", "taken"], "taken: exists already; choose another name or remove it first"),
+        (["x", "-o", "no/where/a.tape"], "a.tape: there is no directory no/where; create it first"),
+        (["x", "-o", "a.tape", "-g", -1], "generate: a number of tokens is needed, 0 or more; got -1"),
+        (
+            ["x", "-o", "a.tape", "-g", 900, *TINY],
+            "and 900 more are to be generated, but the model's context is 64",
+        ),
+        (["x", "-o", "a.tape", "-m", "taken"], "model taken: the directory has no config.json"),
+    ],
+)
+def test_bad_input_is_said_in_words_and_writes_nothing(tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    assert words in refused("record", *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_directory_is_said_in_words(tmp_path):
+    tmp_path.chmod(0o500)
+    assert "is not writable; choose another place" in refused("record", "x", "-o", tmp_path / "a.tape")
+
+
+def test_a_directory_that_may_not_be_written_is_refused_before_the_model_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert "is not writable; choose another place" in refused("record", "x", "-o", tmp_path / "a.tape")
+
+
+def test_a_run_that_fails_leaves_no_tape(tmp_path, monkeypatch):
+    import lookbehind.recorder
+
+    def fail(recorder):
+        raise RecordError("model.layers.0: this bias is unknown")
+
+    monkeypatch.setattr(lookbehind.recorder.Recorder, "tape", fail)
+    assert "this bias is unknown" in refused("record", "x", "-o", tmp_path / "a.tape", *TINY, code=3)
+    assert [path.name for path in tmp_path.iterdir()] == []

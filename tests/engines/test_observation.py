@@ -1,0 +1,48 @@
+"""Where pixels lie, and how many products each holds."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookbehind.engines.observation import Observation, Wants, pixel_counts, pixel_edges
+from lookbehind.pattern import Causal, First
+from lookbehind.spans import Spans
+from tests.dense import masks
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_pixels_part_the_axis_evenly(length, pixels):
+    pixels = min(length, pixels)
+    edges = pixel_edges(length, pixels)
+    assert edges[0] == 0 and edges[-1] == length
+    assert set(np.diff(edges)) <= {length // pixels, -(-length // pixels)}
+
+
+@given(masks(), st.integers(1, 9), st.integers(1, 9))
+def test_counts_are_the_sums_of_the_mask(mask, rows, columns):
+    rows, columns = min(rows, mask.shape[0]), min(columns, mask.shape[1])
+    counts = pixel_counts(Spans.from_mask(mask), rows, columns)
+    down, across = pixel_edges(mask.shape[0], rows), pixel_edges(mask.shape[1], columns)
+    for r in range(rows):
+        for c in range(columns):
+            assert counts[r, c] == mask[down[r] : down[r + 1], across[c] : across[c + 1]].sum()
+
+
+def test_counts_of_a_long_triangle():
+    counts = pixel_counts(Causal().spans(10**6), 512, 512)
+    assert counts.sum() == 10**6 * (10**6 + 1) // 2
+    assert (np.triu(counts, 1) == 0).all()
+
+
+def test_an_observation_says_what_is_in_it():
+    zeros = torch.zeros(1, 2, 3)
+    seen = Observation(entropy=zeros, mass={"sink": zeros})
+    assert repr(seen) == "<Observation: entropy [1, 2, 3]; mass of sink>"
+    assert repr(Observation()) == "<Observation: nothing was asked>"
+
+
+def test_only_a_mass_can_leave_other_products_alone():
+    mass = {"sink": First(1).spans(3)}
+    assert Wants(mass=mass).only_mass
+    assert not Wants(mass=mass, map=(2, 2)).only_mass and not Wants(mass=mass, top=1).only_mass

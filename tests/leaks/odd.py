@@ -1,0 +1,138 @@
+"""Models about which little can be said: they fail, forget nothing, throw dice, or are no decoders."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from tests.leaks.case import Odd
+from tests.leaks.decoder import MLP, Attention, Plain, decoder
+
+
+class Crashing(Plain):
+    def forward(self, input_ids):
+        raise RuntimeError("this kernel needs another card")
+
+
+class CrashingLong(Plain):
+    """Works up to 8 tokens."""
+
+    def forward(self, input_ids):
+        if input_ids.shape[1] > 8:
+            raise ValueError("at most 8 tokens")
+        return super().forward(input_ids)
+
+
+class NotANumber(Plain):
+    def forward(self, input_ids):
+        return super().forward(input_ids) * float("nan")
+
+
+class WantsMore(Plain):
+    """Needs an argument that nobody can guess."""
+
+    def forward(self, input_ids, pixel_values):
+        return super().forward(input_ids) + pixel_values.mean()
+
+
+class Remembers(MLP):
+    """Adds what it saw in the last call."""
+
+    last = None
+
+    def forward(self, x):
+        y = super().forward(x)
+        before, self.last = self.last, y.detach().mean()
+        return y if before is None else y + before
+
+
+class Dice(MLP):
+    """F.dropout without `training`: active in evaluation."""
+
+    def forward(self, x):
+        return F.dropout(super().forward(x), 0.1)
+
+
+class OwnDice(MLP):
+    """Noise from a generator of its own, which no seed reaches."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.dice = torch.Generator()
+
+    def forward(self, x):
+        return super().forward(x) + 0.01 * torch.randn(x.shape, generator=self.dice).to(x.dtype)
+
+
+class OneRow(Plain):
+    def forward(self, input_ids):
+        if len(input_ids) > 1:
+            raise ValueError("one row at a time")
+        return super().forward(input_ids)
+
+
+class NoLogits(Plain):
+    """Gives hidden states of the last position only."""
+
+    def forward(self, input_ids):
+        return super().forward(input_ids)[:, -1]
+
+
+class ReadsAll(Attention):
+    def reach(self, i, j):
+        return j < i + 10**6
+
+
+class ChangesItself(Plain):
+    """Leaves training mode on and draws from the global generator."""
+
+    def forward(self, input_ids):
+        torch.rand(3)
+        return super().forward(input_ids)
+
+
+class TrainingModel(Plain):
+    """Handed over in training mode."""
+
+
+def _training(seed):
+    return decoder()(seed).train()
+
+
+def _nested(seed):
+    """A decoder whose parts are in different modes: both must be as before."""
+    model = decoder()(seed)
+    model.blocks[0].train()
+    return model
+
+
+ODD = [
+    Odd("crashes", decoder(model=Crashing), note="an exception in every call"),
+    Odd(
+        "crashes_long",
+        decoder(model=CrashingLong),
+        note="an exception past 8 tokens: audited up to there",
+        verdict="pass",
+    ),
+    Odd("not_a_number", decoder(model=NotANumber), note="NaN everywhere"),
+    Odd("wants_more", decoder(model=WantsMore), note="an argument nobody can guess"),
+    Odd("remembers", decoder(mlp={1: Remembers}), note="state between calls"),
+    Odd(
+        "dice",
+        decoder(mlp={1: Dice}),
+        note="dropout active in evaluation: one seed, one call, and no more",
+        verdict="pass",
+    ),
+    Odd("own_dice", decoder(mlp={1: OwnDice}), note="noise that no seed reaches"),
+    Odd("one_row", decoder(model=OneRow), note="refuses a batch", verdict="pass"),
+    Odd("no_logits", decoder(model=NoLogits), note="the last position only"),
+    Odd(
+        "encoder",
+        decoder(mixer=ReadsAll, is_decoder=False),
+        note="says that it is no decoder",
+        verdict="not applicable",
+    ),
+    Odd("draws", decoder(model=ChangesItself), note="draws from the global generator", verdict="pass"),
+    Odd("training", _training, note="handed over in training mode", verdict="pass"),
+    Odd("nested_modes", _nested, note="modules in different modes", verdict="pass"),
+    Odd("no_parameters", lambda seed: nn.Identity(), note="no model at all"),
+]

@@ -1,0 +1,242 @@
+"""attend, logsumexp and observe at the door: what they take, and the words with which they refuse."""
+
+import numpy as np
+import pytest
+import torch
+
+from lookbehind.attention import attend, logsumexp, observe
+from lookbehind.errors import InputError, PatternError
+from lookbehind.pattern import Causal, Diagonal, First, Full, Window
+from lookbehind.spans import Spans
+
+LSE = "float32 or float64 [1, 2, 5] on cpu is needed, as attend() returns it"
+
+
+def randn(*shape: int, dtype=torch.float32) -> torch.Tensor:
+    return torch.randn(*shape, dtype=dtype)
+
+
+def refusal(**changed) -> str:
+    """The message with which a good call, changed like this, is refused."""
+    good = {"q": randn(2, 6, 5, 8), "k": randn(2, 3, 7, 8), "v": randn(2, 3, 7, 4), "pattern": Causal()}
+    call = good | changed
+    with pytest.raises(InputError) as caught:
+        attend(call.pop("q"), call.pop("k"), call.pop("v"), call.pop("pattern"), **call)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"k": randn(2, 4, 7, 8)},
+            "keys: 4 kv heads cannot serve 6 query heads; 6 must be a multiple of 4",
+        ),
+        ({"k": randn(2, 0, 7, 8)}, "keys: 0 kv heads cannot serve 6 query heads; 6 must be a multiple of 0"),
+        (
+            {"q": np.zeros((2, 6, 5, 8), np.float32)},
+            "q: a torch tensor is needed; got numpy.ndarray; use torch.from_numpy()",
+        ),
+        ({"v": [1.0]}, "v: a torch tensor is needed; got list"),
+        (
+            {"q": randn(6, 5, 8)},
+            "q: [B, Hq, Lq, D] is needed; got 3 axes, [6, 5, 8]; add the batch axis with x[None]",
+        ),
+        ({"k": randn(7, 8)}, "keys: [B, Hkv, Lk, D] is needed; got 2 axes, [7, 8]"),
+        (
+            {"q": torch.zeros(2, 6, 5, 8, dtype=torch.int64)},
+            "q: int64 cannot be attended; use float64, float32, bfloat16, float16",
+        ),
+        (
+            {"q": torch.zeros(2, 6, 5, 8, dtype=torch.complex64)},
+            "q: complex64 cannot be attended; use float64, float32, bfloat16, float16",
+        ),
+        ({"q": randn(2, 0, 5, 8)}, "q: at least one head of width at least 1 is needed; got [2, 0, 5, 8]"),
+        ({"q": randn(2, 6, 5, 0)}, "q: at least one head of width at least 1 is needed; got [2, 6, 5, 0]"),
+        (
+            {"k": randn(2, 3, 7, 8).double()},
+            "keys: float64 on cpu does not fit queries of float32 on cpu; convert one with .to()",
+        ),
+        (
+            {"v": torch.zeros(2, 3, 7, 4, device="meta")},
+            "values: float32 on meta does not fit queries of float32 on cpu; convert one with .to()",
+        ),
+        ({"k": randn(1, 3, 7, 8)}, "keys: a batch of 1 does not fit 2 of queries; they must be equal"),
+        ({"k": randn(2, 3, 7, 6)}, "keys: width 6 does not fit queries of width 8; they must be equal"),
+        (
+            {"v": randn(2, 3, 6, 4)},
+            "values: 3 heads x 6 positions do not fit keys of 3 x 7; they must be equal",
+        ),
+        (
+            {"v": randn(2, 6, 7, 4)},
+            "values: 6 heads x 7 positions do not fit keys of 3 x 7; they must be equal",
+        ),
+        ({"q": randn(2, 6, 5, 8).to_sparse()}, "q: a dense tensor is needed; got a sparse one"),
+        ({"scale": float("nan")}, "scale: a finite number is needed; got nan"),
+        ({"scale": "0.1"}, "scale: a finite number is needed; got '0.1'"),
+        ({"softcap": 0}, "softcap: a number above 0 is needed, or None for no cap; got 0"),
+        ({"softcap": float("inf")}, "softcap: a finite number is needed; got inf"),
+        (
+            {"sinks": randn(3)},
+            "sinks: one floating-point number for each of 6 heads on cpu is needed; got float32 [3] on cpu",
+        ),
+        (
+            {"alibi": torch.arange(6)},
+            "alibi: one floating-point number for each of 6 heads on cpu is needed; got int64 [6] on cpu",
+        ),
+        ({"offset": 1.5}, "offset: a whole number is needed; got 1.5"),
+        (
+            {"pattern": torch.ones(5, 7)},
+            "pattern: a Pattern, its text or Spans is needed; got Tensor; use Spans.from_mask()",
+        ),
+        ({"pattern": None}, "pattern: a Pattern, its text or Spans is needed; got NoneType"),
+        (
+            {"pattern": Causal().spans(5, 6)},
+            "pattern: spans of 5 queries x 6 keys do not fit 5 x 7; make them for these lengths",
+        ),
+        (
+            {"pattern": Causal().spans(5, 7), "offset": 0},
+            "offset: 0 contradicts the spans, whose first query is at 2; leave it out",
+        ),
+        ({"engine": "fast"}, "engine: there is no 'fast'; choose from auto, torch, reference"),
+    ],
+)
+def test_wrong_input_is_refused_in_a_line(changed, message):
+    assert refusal(**changed) == message
+
+
+def test_wrong_pattern_text_is_refused_as_parse_does():
+    with pytest.raises(PatternError, match="causa"):
+        attend(randn(1, 1, 2, 4), randn(1, 1, 2, 4), randn(1, 1, 2, 4), "causa")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"lse": torch.zeros(1, 2, 6)},
+            f"lse: {LSE}; got float32 [1, 2, 6] on cpu",
+        ),
+        (
+            {"lse": torch.zeros(1, 2, 5, dtype=torch.bfloat16)},
+            f"lse: {LSE}; got bfloat16 [1, 2, 5] on cpu",
+        ),
+        ({"lse": None}, "lse: a torch tensor is needed; got NoneType"),
+        ({"top": -1}, "top: a whole number of keys, 0 or more, is needed; got -1"),
+        ({"top": True}, "top: a whole number of keys, 0 or more, is needed; got True"),
+        ({"map": (4,)}, "map: (rows, columns), two whole numbers of at least 1, is needed; got (4,)"),
+        ({"map": (4, 0)}, "map: (rows, columns), two whole numbers of at least 1, is needed; got (4, 0)"),
+        ({"map": 512}, "map: (rows, columns), two whole numbers of at least 1, is needed; got 512"),
+        ({"map_reduce": "median"}, "map_reduce: 'median' is none of mean, max, sum"),
+        ({"mass": {"sink": 1}}, "mass 'sink': a Pattern, its text or Spans is needed; got int"),
+        (
+            {"mass": {"sink": First(1).spans(5)}},
+            "mass 'sink': spans of 5 queries x 5 keys do not fit 5 x 7; make them for these lengths",
+        ),
+    ],
+)
+def test_wrong_wishes_are_refused_in_a_line(changed, message):
+    call = {"lse": torch.zeros(1, 2, 5)} | changed
+    with pytest.raises(InputError) as caught:
+        observe(randn(1, 2, 5, 4), randn(1, 1, 7, 4), call.pop("lse"), Full(), **call)
+    assert str(caught.value) == message
+
+
+def test_a_pattern_its_text_and_its_spans_are_the_same():
+    q, k, v = randn(1, 2, 5, 4), randn(1, 2, 9, 4), randn(1, 2, 9, 4)
+    pattern = Causal() & Window(3)
+    one = attend(q, k, v, pattern)
+    for other in (str(pattern), pattern.spans(5, 9), Spans.from_mask(pattern.spans(5, 9).mask())):
+        assert all(torch.equal(a, b) for a, b in zip(one, attend(q, k, v, other), strict=True))
+
+
+def test_the_queries_are_the_last_positions_unless_said():
+    q, k = randn(1, 1, 2, 4), randn(1, 1, 6, 4)
+    lse = logsumexp(q, k, Causal())
+    seen = observe(q, k, lse, Causal(), received=True)
+    assert seen.visible.tolist() == [2, 2, 2, 2, 2, 1]
+    assert observe(q, k, lse, Causal(), offset=0, received=True).visible.tolist() == [2, 1, 0, 0, 0, 0]
+
+
+def test_a_mass_is_meant_at_the_problem_s_own_positions():
+    q, k = randn(1, 1, 2, 4), randn(1, 1, 6, 4)
+    spans = Full().spans(2, 6, offset=1)
+    lse = logsumexp(q, k, spans)
+    seen = observe(q, k, lse, spans, mass={"previous": Diagonal(1), "text": "diagonal(1)"}, top=6)
+    for name in ("previous", "text"):
+        for row, key in ((0, 0), (1, 1)):
+            at = seen.top_keys[0, 0, row] == key
+            torch.testing.assert_close(seen.mass[name][0, 0, row], seen.top_weights[0, 0, row][at][0])
+
+
+def test_a_region_of_the_map_is_the_same_call_on_a_part():
+    q, k = randn(1, 2, 30, 8), randn(1, 1, 40, 8)
+    pattern = Causal() & Window(17)
+    lse = logsumexp(q, k, pattern)
+    rows, keys = slice(8, 20), slice(15, 35)
+    spans = pattern.spans(30, 40).region(rows, keys)
+    part = observe(q[:, :, rows], k[:, :, keys], lse[:, :, rows], spans, map=(12, 20)).map
+    whole = observe(q, k, lse, pattern, map=(30, 40)).map
+    torch.testing.assert_close(part, whole[:, :, rows, keys], equal_nan=True)
+
+
+@pytest.mark.parametrize("engine", ["torch", "reference"])
+@pytest.mark.parametrize(
+    ("batch", "n_queries", "n_keys"), [(1, 0, 0), (1, 0, 4), (1, 4, 0), (0, 3, 3), (1, 1, 1)]
+)
+def test_empty_lengths_give_empty_results(engine, batch, n_queries, n_keys):
+    q, k, v = randn(batch, 2, n_queries, 4), randn(batch, 1, n_keys, 4), randn(batch, 1, n_keys, 3)
+    sinks = randn(2)
+    out, lse = attend(q, k, v, Causal(), sinks=sinks, engine=engine)
+    assert out.shape == (batch, 2, n_queries, 3) and lse.shape == (batch, 2, n_queries)
+    if n_keys == 0:
+        assert (out == 0).all() and (lse == -torch.inf).all()
+    wants = dict.fromkeys(("received", "entropy", "max_score", "distance", "by_distance"), True)
+    seen = observe(q, k, lse, Causal(), **wants, top=2, mass={"sink": First(1)}, map=(2, 2), engine=engine)
+    assert seen.received.shape == (batch, 2, n_keys) and seen.visible.shape == (n_keys,)
+    assert seen.entropy.shape == seen.distance.shape == seen.mass["sink"].shape == (batch, 2, n_queries)
+    assert seen.top_weights.shape == seen.top_keys.shape == (batch, 2, n_queries, 2)
+    assert seen.max_score.shape == (batch, 2)
+    assert seen.map.shape == (batch, 2, min(2, n_queries), min(2, n_keys))
+    if n_keys == 0:
+        assert (seen.max_score == -torch.inf).all()
+
+
+def test_a_query_without_keys_gives_zero_and_minus_infinity():
+    q = randn(1, 1, 3, 4)
+    for engine in ("torch", "reference"):
+        for sinks in (None, torch.zeros(1)):
+            out, lse = attend(q, q, q, ~Causal(), sinks=sinks, engine=engine)
+            assert (out[0, 0, 2] == 0).all() and lse[0, 0, 2] == -torch.inf
+            assert lse[0, 0, :2].isfinite().all()
+
+
+def test_sinks_take_their_share_of_every_row():
+    q, k, v = randn(1, 2, 6, 8), randn(1, 2, 6, 8), torch.ones(1, 2, 6, 8)
+    sinks = torch.tensor([-30.0, 1.0])
+    out, lse = attend(q, k, v, Causal(), sinks=sinks)
+    seen = observe(q, k, lse, Causal(), mass={"all": Full()})
+    torch.testing.assert_close(out[..., 0], seen.mass["all"])
+    assert (seen.mass["all"][0, 0] > 0.9999).all() and (seen.mass["all"][0, 1] < 0.99).all()
+
+
+def test_nothing_is_recorded_for_autograd():
+    q, k, v = (randn(1, 1, 40, 4).requires_grad_() for _ in range(3))
+    for pattern in (Causal(), Causal() & Window(3)):
+        out, lse = attend(q, k, v, pattern)
+        seen = observe(q, k, lse, pattern, received=True, map=(2, 2))
+        assert not any(x.requires_grad for x in (out, lse, seen.received, seen.map))
+    assert torch.is_grad_enabled()
+
+
+def test_inputs_are_left_as_they_are():
+    q, k, v = randn(1, 2, 9, 4), randn(1, 2, 9, 4), randn(1, 2, 9, 4)
+    copies = [x.clone() for x in (q, k, v)]
+    for engine in ("torch", "reference"):
+        out, lse = attend(q, k, v, Causal(), sinks=torch.zeros(2), softcap=2.0, engine=engine)
+        kept = lse.clone()
+        observe(q, k, lse, Causal(), softcap=2.0, entropy=True, top=2, map=(3, 3), engine=engine)
+        assert torch.equal(lse, kept)
+    assert all(torch.equal(a, b) for a, b in zip((q, k, v), copies, strict=True))
+    assert out.data_ptr() != v.data_ptr()

@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from lookbehind.errors import InputError
+from lookbehind.predict import context, decode_steps, encode, next_tokens
+from tests.models import tiny
+
+
+@pytest.fixture(scope="module")
+def model_and_tokenizer():
+    return tiny()
+
+
+def test_next_tokens_are_the_softmax_of_the_last_row(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    found = next_tokens(model, tokenizer, "def parse(", k=5)
+    with torch.no_grad():
+        logits = model(torch.tensor([tokenizer("def parse(")["input_ids"]])).logits[0, -1].double()
+    best = logits.softmax(-1).topk(5)
+    assert [t.id for t in found] == best.indices.tolist()
+    assert [t.probability for t in found] == pytest.approx(best.values.tolist())
+    assert found[0].logit == pytest.approx(logits.max().item())
+    assert found[0].token == tokenizer.decode([found[0].id])
+    assert found.n_tokens == len(tokenizer("def parse(")["input_ids"])
+
+
+def test_the_whole_vocabulary_sums_to_1(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    found = next_tokens(model, tokenizer, "x", k=10**9)
+    assert len(found) == model.config.vocab_size
+    assert sum(t.probability for t in found) == pytest.approx(1.0)
+
+
+def test_the_repr_shows_the_candidates(model_and_tokenizer):
+    text = repr(next_tokens(*model_and_tokenizer, "def parse(", k=2))
+    assert text.splitlines()[0].startswith('<NextTokens after "def parse("')
+    assert len(text.splitlines()) == 3
+
+
+def test_steps_are_the_greedy_continuation(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    found = decode_steps(model, tokenizer, "def parse(", steps=6)
+    ids = torch.tensor([tokenizer("def parse(")["input_ids"]])
+    wanted = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6)
+    assert [step.chosen.id for step in found.steps] == wanted[0, ids.shape[1] :].tolist()
+    assert found.continuation == tokenizer.decode(wanted[0, ids.shape[1] :])
+    assert found.steps[2].candidates.n_tokens == found.n_prompt + 2
+
+
+def test_steps_count_what_each_kind_of_layer_computes(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    found = decode_steps(model, tokenizer, "def parse(self, text):", steps=4)
+    n = found.n_prompt
+    assert n > 4
+    assert {kind.pattern for kind in found.kinds} == {"causal", "causal & window(4)"}
+    full = next(at for at, kind in enumerate(found.kinds) if kind.pattern == "causal")
+    for number, step in enumerate(found.steps):
+        read = n + number  # positions so far
+        triangle, band = read * (read + 1) // 2, 10 + 4 * (read - 4)
+        assert step.rows == (n if number == 0 else 1)
+        assert step.recomputed[full] == triangle
+        assert step.recomputed[1 - full] == band
+        assert step.recomputed_total == 4 * (triangle + band)
+        if number:
+            assert (step.added[full], step.added[1 - full]) == (read, 4)
+            assert step.added_total == 4 * (read + 4)
+        else:
+            assert step.added == step.recomputed
+
+
+def test_decoding_stops_at_the_end_of_the_text(model_and_tokenizer, monkeypatch):
+    model, tokenizer = model_and_tokenizer
+    first = next_tokens(model, tokenizer, "x", k=1)[0].id
+    monkeypatch.setattr(model.generation_config, "eos_token_id", first)
+    assert len(decode_steps(model, tokenizer, "x", steps=5).steps) == 1
+
+
+def test_empty_text_is_refused(model_and_tokenizer):
+    with pytest.raises(InputError, match="text: it is empty; give at least one token to read"):
+        next_tokens(*model_and_tokenizer, "")
+
+
+def test_text_longer_than_the_context_is_refused_with_both_numbers(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    text = "x = 1\n" * 40
+    n = len(tokenizer(text, verbose=False)["input_ids"])
+    with pytest.raises(
+        InputError, match=rf"text: it is {n} tokens long, but the model's context is 64; shorten"
+    ):
+        next_tokens(model, tokenizer, text)
+    with pytest.raises(InputError, match=r"is \d+ tokens long and 63 more are to be generated, but .* is 64"):
+        decode_steps(model, tokenizer, "def parse(", steps=64)
+
+
+def test_a_text_may_fill_the_context_to_the_last_position(model_and_tokenizer):
+    model, tokenizer = model_and_tokenizer
+    n = len(tokenizer("def parse(")["input_ids"])
+    assert encode(model, tokenizer, "def parse(", room=64 - n).shape == (1, n)
+
+
+def test_a_model_that_states_no_context_has_none():
+    assert context(torch.nn.Linear(1, 1)) is None
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda m, t: next_tokens(m, t, "x", k=0), "k: at least 1 token is needed; got 0"),
+    (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: at least 1 is needed; got 0"),
+])  # fmt: skip
+def test_counts_below_1_are_refused(model_and_tokenizer, call, words):
+    with pytest.raises(InputError, match=words):
+        call(*model_and_tokenizer)
