@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lookbehind.attention import attend, logsumexp, observe
+from lookbehind.engines import ORDER
 from lookbehind.errors import InputError, PatternError
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from lookbehind.spans import Spans
@@ -99,7 +100,7 @@ def refusal(**changed) -> str:
             {"pattern": Causal().spans(5, 7), "offset": 0},
             "offset: 0 contradicts the spans, whose first query is at 2; leave it out",
         ),
-        ({"engine": "fast"}, "engine: there is no 'fast'; choose from auto, torch, reference"),
+        ({"engine": "fast"}, f"engine: there is no 'fast'; choose from {', '.join(('auto', *ORDER))}"),
     ],
 )
 def test_wrong_input_is_refused_in_a_line(changed, message):
@@ -129,6 +130,10 @@ def test_wrong_pattern_text_is_refused_as_parse_does():
         ({"map": (4, 0)}, "map: (rows, columns), two whole numbers of at least 1, is needed; got (4, 0)"),
         ({"map": 512}, "map: (rows, columns), two whole numbers of at least 1, is needed; got 512"),
         ({"map_reduce": "median"}, "map_reduce: 'median' is none of mean, max, sum"),
+        ({"map_reduce": ("max", 3)}, "map_reduce: 3 is none of mean, max, sum"),
+        ({"map_reduce": ()}, "map_reduce: one or several of mean, max, sum are needed; got ()"),
+        ({"map_reduce": None}, "map_reduce: one or several of mean, max, sum are needed; got None"),
+        ({"map_of": "logit"}, "map_of: 'logit' is none of weight, score"),
         ({"mass": {"sink": 1}}, "mass 'sink': a Pattern, its text or Spans is needed; got int"),
         (
             {"mass": {"sink": First(1).spans(5)}},

@@ -7,12 +7,12 @@ Inference only: nothing is recorded for autograd, and results do not require gra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from lookbehind.engines import choose
-from lookbehind.engines.observation import REDUCES, Observation, Wants
+from lookbehind.engines.observation import QUANTITIES, REDUCES, Observation, Wants
 from lookbehind.engines.problem import Problem
 from lookbehind.errors import InputError
 from lookbehind.grammar import parse
@@ -104,7 +104,8 @@ def observe(
     by_distance: bool = False,
     mass: Mapping[str, Pattern | Spans | str] | None = None,
     map: tuple[int, int] | None = None,
-    map_reduce: str = "mean",
+    map_reduce: str | Sequence[str] = "mean",
+    map_of: str = "weight",
     engine: str = "auto",
 ) -> Observation:
     """Reduce the weights p_ij = exp(s_ij - lse_i) in one pass over the products, without storing them.
@@ -123,7 +124,9 @@ def observe(
         mass: patterns by name; each query's mass on the products that both they and `pattern` allow.
         map: (rows, columns) of a pooled map, cut down to (Lq, Lk). A region of it is the same call on
             q[..., rows, :], k[..., keys, :], lse[..., rows] and spans.region(rows, keys).
-        map_reduce: "mean", "max" or "sum" over the computed products of a pixel.
+        map_reduce: "mean", "max" or "sum" over the computed products of a pixel, or several of them: each is
+            one of `maps`, all from the same pass.
+        map_of: "weight", or "score" to pool s_ij (after softcap and ALiBi; lse does not enter).
 
     Raises:
         InputError: an argument is wrong; nothing was computed.
@@ -139,8 +142,8 @@ def observe(
         )
     if not isinstance(top, int) or isinstance(top, bool) or top < 0:
         raise InputError(f"top: a whole number of keys, 0 or more, is needed; got {top!r}")
-    if map_reduce not in REDUCES:
-        raise InputError(f"map_reduce: {map_reduce!r} is none of {', '.join(REDUCES)}")
+    if map_of not in QUANTITIES:
+        raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(
         received=received,
         entropy=entropy,
@@ -150,7 +153,8 @@ def observe(
         by_distance=by_distance,
         mass={name: _mass(name, one, problem.spans) for name, one in (mass or {}).items()},
         map=None if map is None else _size(map, problem),
-        map_reduce=map_reduce,
+        map_reduces=_reduces(map_reduce),
+        map_of=map_of,
     )
     return choose(problem, engine).observe(problem, lse, wants)
 
@@ -288,6 +292,16 @@ def _size(size: tuple[int, int], problem: Problem) -> tuple[int, int]:
     if not whole:
         raise InputError(f"map: (rows, columns), two whole numbers of at least 1, is needed; got {size!r}")
     return min(size[0], problem.n_queries), min(size[1], problem.n_keys)
+
+
+def _reduces(reduces: str | Sequence[str]) -> tuple[str, ...]:
+    several = (reduces,) if isinstance(reduces, str) else reduces
+    if not isinstance(several, (tuple, list)) or not several:
+        raise InputError(f"map_reduce: one or several of {', '.join(REDUCES)} are needed; got {reduces!r}")
+    for one in several:
+        if one not in REDUCES:
+            raise InputError(f"map_reduce: {one!r} is none of {', '.join(REDUCES)}")
+    return tuple(dict.fromkeys(several))
 
 
 def _hint(x: torch.Tensor) -> str:

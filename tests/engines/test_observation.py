@@ -39,6 +39,9 @@ def test_an_observation_says_what_is_in_it():
     zeros = torch.zeros(1, 2, 3)
     seen = Observation(entropy=zeros, mass={"sink": zeros})
     assert repr(seen) == "<Observation: entropy [1, 2, 3]; mass of sink>"
+    assert seen.map is None
+    maps = Observation(maps={"max": zeros, "mean": zeros + 1})
+    assert maps.map is zeros and repr(maps) == "<Observation: maps of max, mean>"
     assert repr(Observation()) == "<Observation: nothing was asked>"
 
 

@@ -79,9 +79,10 @@ def test_every_reduction_is_what_loops_give(case):
         by_distance=True,
         mass={"sink": First(1), "previous": Diagonal(1), "near": Window(3)},
         map=(4, 3),
-        map_reduce="sum",
+        map_reduce=("sum", "max", "mean"),
         engine="reference",
     )
+    pooled = {"weight": seen.maps, "score": scores_pooled(case, torch.from_numpy(lse))}
 
     def same(found, expected):
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-10)
@@ -110,14 +111,26 @@ def test_every_reduction_is_what_loops_give(case):
                 for b in range(c * n_keys // columns, (c + 1) * n_keys // columns)
                 if spans.allows(a, b)
             ]
-            total = sum(weights[:, :, a, b] for a, b in cells) if cells else math.nan
-            same(seen.map[..., r, c], np.broadcast_to(total, seen.map.shape[:2]))
+            for of, values in (("weight", weights), ("score", scores)):
+                inside = [values[:, :, a, b] for a, b in cells] or [np.full(seen.map.shape[:2], math.nan)]
+                for how, total in (
+                    ("sum", sum(inside)),
+                    ("max", np.max(inside, 0)),
+                    ("mean", np.mean(inside, 0)),
+                ):
+                    same(pooled[of][how][..., r, c], total)
+    assert seen.map is seen.maps["sum"]
     for b, h, r in np.ndindex(*weights.shape[:3]):
         ranked = sorted(((weights[b, h, r, key], -key) for key in spans.keys(r)), reverse=True)[:3]
         same(seen.top_weights[b, h, r], [w for w, _ in ranked] + [0.0] * (3 - len(ranked)))
         keys = seen.top_keys[b, h, r].tolist()
         assert keys[len(ranked) :] == [-1] * (3 - len(ranked))
         same(seen.top_weights[b, h, r, : len(ranked)], [weights[b, h, r, key] for key in keys[: len(ranked)]])
+
+
+def scores_pooled(case: Case, lse: torch.Tensor) -> dict[str, torch.Tensor]:
+    pools = {"map": (4, 3), "map_reduce": ["sum", "max", "mean"], "map_of": "score"}
+    return observe(case.q, case.k, lse, case.pattern, **case.options, **pools, engine="reference").maps
 
 
 def test_attend_is_scaled_dot_product_attention():
@@ -132,13 +145,23 @@ def test_attend_is_scaled_dot_product_attention():
 def test_means_and_maxima_divide_by_the_computed_products_only():
     q, k = torch.zeros(1, 1, 4, 2), torch.zeros(1, 1, 4, 2)
     lse = logsumexp(q, k, Causal(), engine="reference")
-    mean, largest = (
-        observe(q, k, lse, Causal(), map=(2, 2), map_reduce=how, engine="reference").map[0, 0]
-        for how in ("mean", "max")
-    )
+    maps = observe(q, k, lse, Causal(), map=(2, 2), map_reduce=("mean", "max"), engine="reference").maps
+    mean, largest = (one[0, 0] for one in maps.values())
     # Weights: 1; 1/2 1/2; 1/3 x 3; 1/4 x 4. The first pixel holds three products, the second none.
     torch.testing.assert_close(mean, torch.tensor([[2 / 3, math.nan], [7 / 24, 5 / 18]]), equal_nan=True)
     torch.testing.assert_close(largest, torch.tensor([[1.0, math.nan], [1 / 3, 1 / 3]]), equal_nan=True)
+
+
+def test_what_a_row_does_not_read_does_not_reach_it():
+    """Not even as 0 * NaN."""
+    q, v = torch.randn(1, 2, 6, 4), torch.randn(1, 1, 6, 3)
+    k = torch.randn(1, 1, 6, 4)
+    out, _ = attend(q, k, v, Causal() & Window(2), engine="reference")
+    v[:, :, 3] = math.nan
+    found, _ = attend(q, k, v, Causal() & Window(2), engine="reference")
+    reads = torch.tensor([False, False, False, True, True, False])
+    assert found[:, :, reads].isnan().all()
+    torch.testing.assert_close(found[:, :, ~reads], out[:, :, ~reads])
 
 
 def test_it_refuses_what_it_would_have_to_store():

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -10,10 +11,15 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from lookbehind.attention import attend, logsumexp, observe
+from lookbehind import attention
 from lookbehind.engines.blockwise import fused, strips, tiles
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
+
+# The engine of this file, where no other is named.
+attend, logsumexp, observe = (
+    partial(verb, engine="torch") for verb in (attention.attend, attention.logsumexp, attention.observe)
+)
 
 EVERYTHING = {
     "received": True,
@@ -27,6 +33,7 @@ EVERYTHING = {
 WINDOW = Causal() & (Window(90) | First(3))
 ALONE = [{name: value} for name, value in EVERYTHING.items()] + [{"map": (9, 4)}]
 LOGARITHMS = ("entropy", "max_score")
+REDUCES = st.lists(st.sampled_from(["mean", "max", "sum"]), min_size=1, unique=True)
 SIZES = [tiles.CPU, tiles.Sizes(8, 8, 300), tiles.Sizes(6, 3, 10**6)]
 
 
@@ -59,12 +66,12 @@ def test_attend_agrees_with_the_reference(sizes, case):
 
 
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-@given(case=cases(), how=st.sampled_from(["mean", "max", "sum"]))
+@given(case=cases(), how=REDUCES, of=st.sampled_from(["weight", "score"]))
 @settings(max_examples=25)
-def test_every_reduction_agrees_with_the_reference(sizes, case, how):
+def test_every_reduction_agrees_with_the_reference(sizes, case, how, of):
     exact = case.double()
     lse = logsumexp(exact.q, exact.k, exact.pattern, **exact.options, engine="reference")
-    wants = EVERYTHING | {"map": (7, 11), "map_reduce": how}
+    wants = EVERYTHING | {"map": (7, 11), "map_reduce": how, "map_of": of}
     expected = observe(exact.q, exact.k, lse, exact.pattern, **exact.options, **wants, engine="reference")
     with tiled(sizes):
         found = observe(case.q, case.k, lse, case.pattern, **case.options, **wants, engine="torch")
@@ -74,7 +81,9 @@ def test_every_reduction_agrees_with_the_reference(sizes, case, how):
     for name, value in tensors(expected).items():
         got = tensors(found)[name]
         assert got.dtype == (torch.int64 if name == "visible" else dtype), name
-        assert error(got, value, 1.0 if name in LOGARITHMS else 1e-6) < limit, name
+        logarithm = name in LOGARITHMS or (of == "score" and name.startswith("map "))
+        assert error(got, value, 1.0 if logarithm else 1e-6) < limit, name
+    assert list(found.maps) == list(how)
     check_top_keys(case, found, expected)
 
 
@@ -99,16 +108,15 @@ def test_one_reduction_alone_is_the_same_and_brings_no_other(wants):
         together = observe(q, k, lse, Causal(), **(EVERYTHING | {"map": (9, 4)}))
     named = {name for name, value in vars(alone).items() if value is not None}
     asked = next(iter(wants))
-    assert named == {"received": {"received", "visible"}, "top": {"top_weights", "top_keys"}}.get(
-        asked, {asked}
-    )
+    brings = {"received": {"received", "visible"}, "top": {"top_weights", "top_keys"}, "map": {"maps"}}
+    assert named == brings.get(asked, {asked})
     for name, value in tensors(alone).items():
         torch.testing.assert_close(value, tensors(together)[name], equal_nan=True)
 
 
 def test_results_do_not_depend_on_the_number_of_threads():
     q, k = torch.randn(1, 4, 200, 8), torch.randn(1, 2, 200, 8)
-    wants = EVERYTHING | {"map": (50, 60)}
+    wants = EVERYTHING | {"map": (50, 60), "map_reduce": ("sum", "max"), "map_of": "score"}
     with tiled(tiles.Sizes(32, 16, 10**4), threads_from=10**9):
         lse = logsumexp(q, k, WINDOW)
         one = observe(q, k, lse, WINDOW, **wants)
@@ -178,8 +186,9 @@ def test_nothing_as_large_as_all_weights_is_ever_made(one_thread):
     with Largest() as seen:
         _, lse = attend(q, k, v, Causal() & (Window(700) | First(4)), engine="torch")
         attend(q, k, v, Causal(), softcap=3.0, engine="torch")
-        for how in ("mean", "max"):
-            observe(q, k, lse, Causal(), **EVERYTHING, map=(512, 512), map_reduce=how, engine="torch")
+        for of in ("weight", "score"):
+            pools = {"map": (512, 512), "map_reduce": ("mean", "max", "sum"), "map_of": of}
+            observe(q, k, lse, Causal(), **EVERYTHING, **pools, engine="torch")
     assert 0 < seen.elements <= largest
     with Largest() as dense:  # the measuring can fail
         attend(q, k, v, Causal(), engine="reference")
@@ -234,8 +243,10 @@ def test_a_row_whose_lse_is_minus_infinity_weighs_nothing():
     seen = observe(q, q, lse, Causal(), **EVERYTHING, map=(6, 6))
     assert seen.entropy[0, 0, 2] == 0 and seen.distance[0, 0, 2] == 0
     assert (seen.top_weights[0, 0, 2] == 0).all() and (seen.top_keys[0, 0, 2] == -1).all()
-    assert all(value.isfinite().all() for name, value in tensors(seen).items() if name != "map")
+    assert all(value.isfinite().all() for name, value in tensors(seen).items() if "map" not in name)
     assert seen.map[0, 0, 2].nan_to_num(0).sum() == 0
+    scores = observe(q, q, lse, Causal(), map=(6, 6), map_of="score").map[0, 0]
+    torch.testing.assert_close(scores[2, :3], (q[0, 0] @ q[0, 0].T)[2, :3] / 2)  # lse does not enter
 
 
 def test_tiny_weights_keep_their_keys():

@@ -11,6 +11,8 @@ import torch
 from lookbehind.spans import Ints, Spans
 
 REDUCES = ("mean", "max", "sum")
+QUANTITIES = ("weight", "score")
+_COUNTED = 1 << 18  # pixels whose products are counted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +23,9 @@ class Wants:
         received, entropy, max_score, distance, by_distance: see `Observation`.
         top: how many of each query's largest weights; 0 for none.
         mass: spans to measure, by name; already within the problem's own spans.
-        map: (rows, columns) of the pooled map, at most (Lq, Lk); None for none.
-        map_reduce: "mean", "max" or "sum".
+        map: (rows, columns) of the pooled maps, at most (Lq, Lk); None for none.
+        map_reduces: how to pool, each of "mean", "max" and "sum" at most once; all from one pass.
+        map_of: what to pool, "weight" or "score".
     """
 
     received: bool = False
@@ -33,7 +36,8 @@ class Wants:
     by_distance: bool = False
     mass: Mapping[str, Spans] = field(default_factory=dict[str, Spans])
     map: tuple[int, int] | None = None
-    map_reduce: str = "mean"
+    map_reduces: tuple[str, ...] = ("mean",)
+    map_of: str = "weight"
 
     @property
     def only_mass(self) -> bool:
@@ -59,7 +63,8 @@ class Observation:
         distance: [B, Hq, Lq], the expected distance sum_j p_ij |i - j|, in positions.
         by_distance: [B, Hq, n], the mass at each distance |i - j| = 0 ... n - 1, summed over queries.
         mass: name to [B, Hq, Lq], each query's mass on a named pattern.
-        map: [B, Hq, R, C], weights pooled over the computed products of each pixel; NaN where there is none.
+        maps: pooling to [B, Hq, R, C], in the order asked: weights p_ij, or scores s_ij where they were asked
+            for, pooled over the computed products of each pixel; NaN where there is none.
     """
 
     received: torch.Tensor | None = None
@@ -71,7 +76,12 @@ class Observation:
     distance: torch.Tensor | None = None
     by_distance: torch.Tensor | None = None
     mass: dict[str, torch.Tensor] | None = None
-    map: torch.Tensor | None = None
+    maps: dict[str, torch.Tensor] | None = None
+
+    @property
+    def map(self) -> torch.Tensor | None:
+        """The first of `maps`."""
+        return next(iter(self.maps.values())) if self.maps else None
 
     def __repr__(self) -> str:
         parts: list[str] = []
@@ -93,18 +103,26 @@ def pixel_counts(spans: Spans, rows: int, columns: int) -> Ints:
     """How many computed products each pixel of a rows x columns map holds: int64 [rows, columns]."""
     query_edges, key_edges = pixel_edges(spans.n_queries, rows), pixel_edges(spans.n_keys, columns)
     counts = np.zeros((rows, columns), dtype=np.int64)
-    for row in range(rows):
-        part = slice(*(int(spans.row_ptr[query_edges[row + edge]]) for edge in (0, 1)))
+    at_once = max(_COUNTED // max(columns, 1), 1)
+    for first in range(0, rows, at_once):
+        last = min(first + at_once, rows)
+        ends = spans.row_ptr[query_edges[first : last + 1]]  # intervals of each row of pixels
+        pixel_rows = np.repeat(np.arange(last - first), np.diff(ends))
         # Keys below an edge e, over all intervals: sum max(e - start, 0) - sum max(e - stop, 0).
-        below = _reach(spans.starts[part], key_edges) - _reach(spans.stops[part], key_edges)
-        counts[row] = np.diff(below)
+        part = slice(int(ends[0]), int(ends[-1]))
+        below = _reach(pixel_rows, spans.starts[part], last - first, key_edges)
+        below -= _reach(pixel_rows, spans.stops[part], last - first, key_edges)
+        counts[first:last] = np.diff(below, axis=1, prepend=0)
     return counts
 
 
-def _reach(points: Ints, edges: Ints) -> Ints:
-    """sum over points of max(edge - point, 0), for each edge."""
-    points = np.sort(points)
-    total = np.zeros(len(points) + 1, dtype=np.int64)
-    np.cumsum(points, out=total[1:])
-    passed = np.searchsorted(points, edges)
-    return passed * edges - total[passed]
+def _reach(rows: Ints, points: Ints, n_rows: int, edges: Ints) -> Ints:
+    """sum max(edge - point, 0) over each row's points, for every edge but the first."""
+    n_edges = len(edges)
+    at = rows * n_edges + np.searchsorted(edges, points, side="right") - 1
+    passed = np.bincount(at, minlength=n_rows * n_edges).reshape(n_rows, n_edges)[:, :-1].cumsum(1)
+    # Exact: a sum of float64 whole numbers, far below 2**53.
+    total = (
+        np.bincount(at, weights=points, minlength=n_rows * n_edges).reshape(n_rows, n_edges)[:, :-1].cumsum(1)
+    )
+    return passed * edges[1:] - total.astype(np.int64)

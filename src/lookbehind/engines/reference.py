@@ -29,7 +29,7 @@ def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]."""
     assert problem.v is not None
     lse = _lse(problem)
-    out = _weights(problem, lse) @ _per_query_head(problem, problem.v)
+    out = _weighed(_weights(problem, lse), _allowed(problem), _per_query_head(problem, problem.v))
     return out.to(problem.q.dtype), lse.to(problem.dtype)
 
 
@@ -55,8 +55,9 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
         max_score=torch.cat([_scores(problem).flatten(2), highest], -1).amax(-1) if wants.max_score else None,
         distance=(p * apart).sum(-1) if wants.distance else None,
         by_distance=_by_distance(problem, p, apart) if wants.by_distance else None,
-        mass={name: (p * _dense(problem, spans)).sum(-1) for name, spans in wants.mass.items()} or None,
-        map=_map(p, allowed, wants.map, wants.map_reduce) if wants.map else None,
+        mass={name: p.masked_fill(~_dense(problem, spans), 0.0).sum(-1) for name, spans in wants.mass.items()}
+        or None,
+        maps=_maps(problem, p, allowed, wants),
     )
     return _rounded(found, problem.dtype)
 
@@ -102,6 +103,13 @@ def _weights(problem: Problem, lse: torch.Tensor) -> torch.Tensor:
     return p.masked_fill(lse[..., None] == -math.inf, 0.0).masked_fill(~_allowed(problem), 0.0)
 
 
+def _weighed(p: torch.Tensor, allowed: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    # A product that does not exist adds nothing, not even 0 * NaN: where v is not finite, row by row.
+    if v.isfinite().all() or not len(allowed):
+        return p @ v
+    return torch.cat([p[:, :, [r]][..., keys] @ v[:, :, keys] for r, keys in enumerate(allowed)], 2)
+
+
 def _top(p: torch.Tensor, allowed: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     # Forbidden products sort behind the smallest weight; the columns added are for rows shorter than k.
     ranked = torch.nn.functional.pad(p.masked_fill(~allowed, -1.0), (0, k), value=-1.0)
@@ -114,13 +122,22 @@ def _by_distance(problem: Problem, p: torch.Tensor, apart: torch.Tensor) -> torc
     return total.index_add_(-1, apart.flatten(), p.flatten(2))
 
 
-def _map(p: torch.Tensor, allowed: torch.Tensor, size: tuple[int, int], reduce: str) -> torch.Tensor:
-    pooled = p.new_full((*p.shape[:2], *size), math.nan)
-    rows, columns = pixel_edges(p.shape[2], size[0]), pixel_edges(p.shape[3], size[1])
+def _maps(
+    problem: Problem, p: torch.Tensor, allowed: torch.Tensor, wants: Wants
+) -> dict[str, torch.Tensor] | None:
+    if wants.map is None:
+        return None
+    values = p if wants.map_of == "weight" else _scores(problem)
+    return {reduce: _map(values, allowed, wants.map, reduce) for reduce in wants.map_reduces}
+
+
+def _map(values: torch.Tensor, allowed: torch.Tensor, size: tuple[int, int], reduce: str) -> torch.Tensor:
+    pooled = values.new_full((*values.shape[:2], *size), math.nan)
+    rows, columns = pixel_edges(values.shape[2], size[0]), pixel_edges(values.shape[3], size[1])
     for r in range(size[0]):
         for c in range(size[1]):
             tile = (..., slice(rows[r], rows[r + 1]), slice(columns[c], columns[c + 1]))
-            inside = p[tile][..., allowed[tile]]
+            inside = values[tile][..., allowed[tile]]
             if inside.shape[-1]:
                 pooled[..., r, c] = getattr(torch, {"max": "amax"}.get(reduce, reduce))(inside, dim=-1)
     return pooled

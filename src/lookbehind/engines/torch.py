@@ -60,12 +60,15 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
         # A row with no key must weigh 0: s - lse with lse = -inf would be inf or NaN.
         above = lse.masked_fill(lse == -math.inf, -NEVER)[..., None]
         reductions = chosen(scores, wants)
+        # Not log + lse afterwards: that would round, and lose the score where lse is -inf.
+        keep_scores = wants.map is not None and wants.map_of == "score"
 
         def reduced(strip: Strip) -> Bench:
             bench = Bench(strip, skew=wants.by_distance)
             for place, s in strip.tiles():
+                kept = s.clone() if keep_scores else None
                 log = scores.hide(s.sub_(above[strip.heads, strip.rows]), place)
-                tile = Tile(bench, place, log, lse[strip.heads, strip.rows])
+                tile = Tile(bench, place, log, lse[strip.heads, strip.rows], kept)
                 for reduction in reductions:
                     reduction.add(tile)
             return bench

@@ -1,4 +1,4 @@
-"""Pixels: the weights of each tile pooled into a map of any size."""
+"""Pixels: the weights or scores of each tile pooled into maps of any size."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from lookbehind.engines.blockwise.tiles import LOG2E, NEVER
 from lookbehind.engines.observation import pixel_counts, pixel_edges
 
 if TYPE_CHECKING:
@@ -14,43 +15,79 @@ if TYPE_CHECKING:
     from lookbehind.engines.blockwise.tiles import Scores
 
 
-class Map:
-    """Weights pooled into pixels: rows first, then columns, so that the second step is small."""
+class Maps:
+    """Weights or scores pooled into pixels, by sums, maxima or both; a mean is a sum over its count."""
 
-    def __init__(self, scores: Scores, size: tuple[int, int], reduce: str) -> None:
-        problem = scores.problem
-        self.spans, self.size, self.reduce = problem.spans, size, reduce
-        self.total = scores.zeros(*size)
-        kind = _MaxPool if reduce == "max" else _SumPool
-        self.rows = kind(problem.n_queries, size[0], self.total)
-        self.columns = kind(problem.n_keys, size[1], self.total)
+    def __init__(self, scores: Scores, size: tuple[int, int], reduces: tuple[str, ...], of: str) -> None:
+        self.spans, self.size, self.reduces = scores.problem.spans, size, reduces
+        # Scores of tiles are in bits, weights are what they are.
+        self.unit = 1.0 if of == "weight" else 1 / LOG2E
+        self.sums = _Map(scores, size, _SumPool, of) if {"sum", "mean"} & set(reduces) else None
+        self.maxima = _Map(scores, size, _MaxPool, of) if "max" in reduces else None
+        self.parts = [one for one in (self.sums, self.maxima) if one is not None]
 
     def add(self, tile: Tile) -> None:
         """Take in one tile."""
-        pooled = self.columns.columns(self.rows.rows(tile.weights, tile.rows), tile.keys)
+        for one in self.parts:
+            one.add(tile)
+
+    def gather(self, bench: Bench) -> None:
+        """Take in a strip's pixels."""
+        for one in self.parts:
+            one.gather(bench)
+
+    def fields(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The finished maps."""
+        like = self.parts[0].total
+        counts = torch.from_numpy(pixel_counts(self.spans, *self.size)).to(like.device)
+        share = self.unit / counts.clamp(min=1).to(like.dtype)
+        found: dict[str, torch.Tensor] = {}
+        for reduce in self.reduces:
+            one = self.maxima if reduce == "max" else self.sums
+            assert one is not None
+            pooled = one.total * (share if reduce == "mean" else self.unit)
+            found[reduce] = pooled.masked_fill_(counts == 0, math.nan)
+        return {"maps": found}
+
+
+class _Map:
+    """One kind of pool over both axes: rows first, then columns, so that the second step is small."""
+
+    def __init__(self, scores: Scores, size: tuple[int, int], kind: type[_Pool], of: str) -> None:
+        problem = scores.problem
+        self.scores, self.size, self.of = scores, size, of
+        self.largest = kind is _MaxPool
+        # Weights are >= 0, so that maxima may start from 0, and what is forbidden weighs 0 already.
+        self.start = NEVER if self.largest and of == "score" else 0.0
+        self.total = scores.zeros(*size).fill_(self.start)
+        self.rows = kind(problem.n_queries, size[0], self.total)
+        self.columns = kind(problem.n_keys, size[1], self.total)
+
+    def values(self, tile: Tile) -> torch.Tensor:
+        """What is pooled, [heads, rows, keys]; `start` where the product is forbidden."""
+        if self.of == "weight":
+            return tile.weights
+        assert tile.scores is not None  # they were asked for
+        return self.scores.hidden(tile.scores, tile.place, self.start)
+
+    def add(self, tile: Tile) -> None:
+        pooled = self.columns.columns(self.rows.rows(self.values(tile), tile.rows), tile.keys)
         rows = self.rows.pixels(tile.rows)
-        part = tile.bench.part(self, rows.stop - rows.start, self.size[1])[
+        part = tile.bench.part(self, rows.stop - rows.start, self.size[1], start=self.start)[
             :, :, self.columns.pixels(tile.keys)
         ]
-        if self.reduce == "max":
-            torch.maximum(part, pooled, out=part)  # weights are >= 0, so starting from 0 is right
+        if self.largest:
+            torch.maximum(part, pooled, out=part)
         else:
             part += pooled
 
     def gather(self, bench: Bench) -> None:
-        """Take in a strip's pixels; a row of pixels may begin in one strip and end in another."""
+        # A row of pixels may begin in one strip and end in another.
         total = self.total[bench.strip.heads, self.rows.pixels(bench.strip.rows)]
-        if self.reduce == "max":
+        if self.largest:
             torch.maximum(total, bench.parts[self], out=total)
         else:
             total += bench.parts[self]
-
-    def fields(self) -> dict[str, torch.Tensor]:
-        """The finished map."""
-        counts = torch.from_numpy(pixel_counts(self.spans, *self.size)).to(self.total.device)
-        if self.reduce == "mean":
-            self.total /= counts.clamp(min=1).to(self.total.dtype)
-        return {"map": self.total.masked_fill_(counts == 0, math.nan)}
 
 
 class _Pool:
@@ -116,10 +153,14 @@ class _MaxPool(_Pool):
         table = self.table(places)
         if table is None:
             return weights
-        return weights.index_select(1, table.flatten()).unflatten(1, table.shape).amax(2)
+        if table.numel() != weights.shape[1]:  # pixels of one size that fill the tile lie as they have to
+            weights = weights.index_select(1, table.flatten())
+        return weights.unflatten(1, table.shape).amax(2)
 
     def columns(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
         table = self.table(places)
         if table is None:
             return weights
-        return weights.index_select(2, table.flatten()).unflatten(2, table.shape).amax(3)
+        if table.numel() != weights.shape[2]:
+            weights = weights.index_select(2, table.flatten())
+        return weights.unflatten(2, table.shape).amax(3)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from lookbehind.engines.blockwise.pixels import Map
+from lookbehind.engines.blockwise.pixels import Maps
 from lookbehind.engines.blockwise.strips import Strip
 from lookbehind.engines.blockwise.tiles import LOG2E, NEVER, Grid, Place, Scores
 from lookbehind.engines.observation import Wants
@@ -27,10 +27,18 @@ class Tile:
         place, rows, keys, heads: where it lies; heads are counted over the whole batch.
         log: the log weights.
         lse: [heads, rows], in bits.
+        scores: the scores in bits, what is forbidden not hidden; None unless they are pooled.
     """
 
-    def __init__(self, bench: Bench, place: Place, log: torch.Tensor, lse: torch.Tensor) -> None:
-        self.bench, self.place, self.log, self.lse = bench, place, log, lse
+    def __init__(
+        self,
+        bench: Bench,
+        place: Place,
+        log: torch.Tensor,
+        lse: torch.Tensor,
+        scores: torch.Tensor | None = None,
+    ) -> None:
+        self.bench, self.place, self.log, self.lse, self.scores = bench, place, log, lse, scores
         self.heads, self.rows, self.keys = bench.strip.heads, place.rows, place.keys
         self._weights: torch.Tensor | None = None
 
@@ -59,12 +67,12 @@ class Bench:
         self._buffer = torch.empty(0)
         self.parts: dict[object, torch.Tensor] = {}
 
-    def part(self, owner: object, *shape: int) -> torch.Tensor:
-        """Zeros [heads, *shape] of the strip's own, made when first asked for."""
+    def part(self, owner: object, *shape: int, start: float = 0.0) -> torch.Tensor:
+        """`start` everywhere, [heads, *shape], the strip's own, made when first asked for."""
         if owner not in self.parts:
             scores = self.strip.scores
-            self.parts[owner] = torch.zeros(
-                self.strip.shape[0], *shape, dtype=scores.dtype, device=scores.device
+            self.parts[owner] = torch.full(
+                (self.strip.shape[0], *shape), start, dtype=scores.dtype, device=scores.device
             )
         return self.parts[owner]
 
@@ -122,7 +130,7 @@ def chosen(scores: Scores, wants: Wants) -> list[Reduction]:
     if wants.mass:
         found.append(_Masses(scores, wants.mass))
     if wants.map is not None:
-        found.append(Map(scores, wants.map, wants.map_reduce))
+        found.append(Maps(scores, wants.map, wants.map_reduces, wants.map_of))
     return found
 
 

@@ -188,6 +188,10 @@ class Scores:
         """Put NEVER where the spans allow no product; in place."""
         return s if place.full else s.masked_fill_(self.grid.hidden(place.rows, place.keys), NEVER)
 
+    def hidden(self, s: torch.Tensor, place: Place, value: float) -> torch.Tensor:
+        """The same with `value` where the spans allow no product; `s` is left as it is."""
+        return s if place.full else s.masked_fill(self.grid.hidden(place.rows, place.keys), value)
+
     def apart(self, place: Place) -> torch.Tensor:
         """j - i for each product of a tile, [rows, keys]."""
         offset = self.problem.spans.offset
