@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lookbehind import heads
 from lookbehind.errors import InputError
-from lookbehind.heads import COLUMNS, HeadTable, head_table, same_token_spans
+from lookbehind.heads import COLUMNS, HeadTable, head_table, layer_heads, same_token_spans
 from lookbehind.pattern import Causal, Window
 from lookbehind.tape import Layer, Tape
 from tests.tapes import tape
@@ -146,3 +146,16 @@ def test_an_unknown_column_is_refused_with_the_columns_there_are():
         head_table(tape()).sorted("entropi")
     with pytest.raises(InputError, match="heads: at least 1 head is needed to show; got 0"):
         head_table(tape()).top(0)
+
+
+def test_some_rows_give_the_numbers_of_these_queries():
+    run = tape(40, (Causal(),))
+    whole = list(layer_heads(run, 0))
+    assert list(layer_heads(run, 0, [slice(0, 40)])) == whole
+    parts = list(layer_heads(run, 0, [slice(0, 7), slice(7, 40)]))
+    assert parts[0].entropy == pytest.approx(whole[0].entropy) and parts[0].sink == pytest.approx(
+        whole[0].sink
+    )
+    few = list(layer_heads(run, 0, [slice(10, 12), slice(30, 31)]))
+    entropy = run.observe(0, entropy=True).entropy[0, [10, 11, 30]].mean()
+    assert few[0].entropy == pytest.approx(float(entropy), rel=1e-5)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import lookbehind as lb
 from lookbehind.errors import InputError, RecordError
-from lookbehind.recorder import record, token_strings
+from lookbehind.recorder import record, token_string, token_strings
 from tests.tiny_models import BASE, MAKE, WINDOW, Plain, ids, tiny
 
 PROMPT, STEPS = 11, 20
@@ -582,6 +582,13 @@ class Bytes:
         return bytes(some).decode(errors="replace")
 
 
+class Letters:
+    """Every id has a name."""
+
+    def decode(self, some):
+        return "".join(f"<{one}>" for one in some)
+
+
 def test_token_strings_join_to_the_text():
     assert token_strings(Bytes(), list(b"def f(x):")) == list("def f(x):")
 
@@ -603,6 +610,21 @@ def test_a_piece_of_a_character_is_shown_as_its_bytes():
 
     assert token_strings(ByteLevel(), [0x61, 0xC3, 0xA9, 0x61]) == ["a", "<0xC3>", "<0xA9>", "a"]
     assert token_strings(Bytes(), [0x61, 0xC3, 0xA9]) == ["a", "�", "�"]
+    assert token_string(ByteLevel(), 0xC3) == "<0xC3>"
+
+
+def test_a_candidate_s_text_stands_alone():
+    class Spaced(Bytes):
+        words = ("▁the", "cat")
+
+        def convert_ids_to_tokens(self, one):
+            return self.words[one]
+
+        def decode(self, some, skip_special_tokens):
+            return "".join(self.words[one] for one in some).replace("▁", " ").removeprefix(" ")
+
+    assert [token_string(Spaced(), one) for one in (0, 1, 7)] == [" the", "cat", "<7>"]
+    assert token_string(Bytes(), 999) == "<999>"
 
 
 def test_tokens_are_kept_with_the_tape():
@@ -613,6 +635,73 @@ def test_tokens_are_kept_with_the_tape():
     with torch.no_grad(), record(model.blocks[0]) as recorder:
         model.blocks[0](torch.randn(1, 4, 32), {})
     assert recorder.tape().token_ids is None
+
+
+# -- what the model said next ------------------------------------------------------------------------------
+
+
+def said_by_hand(tape, logits):
+    """Compares a tape's distributions with logits [rows, V] of its last rows."""
+    log = logits.float().log_softmax(-1)
+    first = tape.n_queries - len(log)
+    assert tape.predictions.known.tolist() == [False] * first + [True] * len(log)
+    for row, expected in enumerate(log, first):
+        found = tape.next(row)
+        best = expected.exp().topk(10)
+        assert [one.probability for one in found.top] == pytest.approx(best.values.tolist(), rel=1e-5)
+        for one in found.top:
+            assert one.probability == pytest.approx(float(expected[one.id].exp()), rel=1e-5)
+        if row + 1 < tape.n_queries:
+            came = tape.token_ids[row + 1]
+            assert found.came.id == came
+            assert float(tape.loss()[row]) == pytest.approx(-float(expected[came]), rel=1e-5, abs=1e-6)
+        else:
+            assert found.came is None and tape.loss()[row].isnan()
+
+
+def test_what_the_model_said_next_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookbehind.tape.writing.FLUSH_ROWS", 4)
+    model, prompt = tiny("llama"), ids(PROMPT)
+    with record(model) as recorder:
+        run = generate(model, prompt)
+    tape = recorder.tape()
+    said_by_hand(tape, torch.cat(run.logits))  # of the prompt, generate asks for the last row's logits only
+    assert tape.predictions.known.sum() == STEPS + 1
+    with record(model, tokenizer=Letters()) as recorder:
+        again = generate(model, prompt, logits_to_keep=0)
+    assert torch.equal(run.sequences, again.sequences)
+    tape = recorder.tape()
+    with torch.no_grad():
+        said_by_hand(tape, model(run.sequences[:, :-1]).logits[0])
+    assert tape.next(3).top[0].token == Letters().decode([tape.next(3).top[0].id])
+    with record(model, to=tmp_path / "a", tokenizer=Letters()) as recorder:
+        generate(model, prompt, logits_to_keep=0)
+    stored = recorder.tape()
+    assert stored.vocabulary == tape.vocabulary
+    for name, one in stored.predictions.tensors().items():
+        torch.testing.assert_close(one, tape.predictions.tensors()[name], equal_nan=True)
+
+
+def test_each_sequence_of_a_batch_has_its_own():
+    model = Plain()
+    cache = {}
+    with torch.no_grad(), record(model) as recorder:
+        logits = [model(ids(4, batch=2), cache), model(ids(1, batch=2, seed=9), cache)]
+    for row, tape in enumerate(recorder.tapes()):
+        said_by_hand(tape, torch.cat(logits, 1)[row])
+
+
+def test_nothing_is_made_up_where_no_logits_came():
+    model = tiny("llama")
+    with torch.no_grad(), record(model.model) as recorder:
+        model(ids(4))  # the decoder alone returns hidden states
+    assert recorder.tape().predictions is None
+    with torch.no_grad(), record(model) as recorder:
+        model(inputs_embeds=torch.randn(1, 4, 32))
+    assert recorder.tape().predictions is None
+    with torch.inference_mode(), record(model) as recorder:
+        plain = model(ids(4), logits_to_keep=2).logits
+    said_by_hand(recorder.tape(), plain[0].clone())
 
 
 # -- to a directory ----------------------------------------------------------------------------------------
@@ -733,3 +822,4 @@ def test_a_killed_run_leaves_a_readable_tape(tmp_path):
     assert tape.token_ids[:7] == ids(7)[0].tolist()
     assert float(tape.weights(1, 2, 9).sum()) == pytest.approx(1.0, abs=1e-5)
     assert tape.layer(0).spans.describe() == "causal"
+    assert tape.predictions.known.all() and tape.loss().isnan().tolist() == [False] * 9 + [True]

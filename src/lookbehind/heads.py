@@ -26,7 +26,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -147,29 +147,41 @@ def head_table(tape: Tape) -> HeadTable:
 
     Duplicate and induction scores need to know the tokens; without `tape.token_ids` they are None.
     """
-    return HeadTable(tuple(head for layer in range(len(tape.layers)) for head in _layer_heads(tape, layer)))
+    return HeadTable(tuple(head for layer in range(len(tape.layers)) for head in layer_heads(tape, layer)))
 
 
-def _layer_heads(tape: Tape, at: int) -> Iterator[Head]:
+def layer_heads(tape: Tape, at: int, parts: Iterable[slice] | None = None) -> Iterator[Head]:
+    """The numbers of one layer's heads.
+
+    Args:
+        tape: what was recorded.
+        at: number of the layer.
+        parts: ascending ranges of rows. All rows unless given; with fewer the numbers are those of these
+            queries, a sample's.
+    """
     layer = tape.layers[at]
     spans = layer.spans
     ids = None if tape.token_ids is None else np.asarray(tape.token_ids, dtype=np.int64)
+    looked: list[Ints] = []
     entropy: list[NDArray[np.float64]] = []
     distance: list[NDArray[np.float64]] = []
     top: list[NDArray[np.float64]] = []
     mass: dict[str, list[NDArray[np.float64]]] = {}
     meets: dict[str, list[NDArray[np.bool_]]] = {}
-    for rows in _row_ranges(spans, ids):
+    if parts is None:
+        parts, _ = _row_ranges(spans, ids), layer.lse  # which is kept, for whoever looks next
+    for rows in parts:
         part = spans.region(rows)
         named = _named(part, ids)
-        seen = _observed(layer, rows, part, named)
+        seen = _observed(layer.part(queries=rows), named)
+        looked.append(part.row_counts())
         entropy.append(_array(seen.entropy))
         distance.append(_array(seen.distance))
         top.append(_array(seen.max_score))
         for name, pairs in named.items():
             mass.setdefault(name, []).append(_array(seen.mass[name]))
             meets.setdefault(name, []).append(pairs.row_counts() > 0)
-    visible = spans.row_counts()
+    visible = np.concatenate(looked)
     counts = visible >= 2
     information = np.concatenate(entropy, axis=-1)
     reach = np.concatenate(distance, axis=-1)
@@ -198,16 +210,16 @@ def _layer_heads(tape: Tape, at: int) -> Iterator[Head]:
         )
 
 
-def _observed(layer: Layer, rows: slice, part: Spans, named: Mapping[str, Spans]) -> Any:
+def _observed(part: Layer, named: Mapping[str, Spans]) -> Any:
     """One pass over the products of some rows."""
     from lookbehind.attention import observe
 
     return observe(
-        layer.q[None, :, rows],
-        layer.k[None],
-        layer.lse[None, :, rows],
-        part,
-        **layer.parameters(),
+        part.q[None],
+        part.k[None],
+        part.lse[None],
+        part.spans,
+        **part.parameters(),
         entropy=True,
         distance=True,
         max_score=True,

@@ -16,6 +16,10 @@ exactly is refused while the model runs, by a RecordError that names the module 
 - attention computed outside transformers' interface and PyTorch's `scaled_dot_product_attention`
   (GPT-J, eager Falcon, torch.nn.MultiheadAttention), BLOOM and MPT excepted.
 
+Where a forward is given token ids and returns logits, the tape keeps what they said: of each row the ten
+likeliest next tokens, and the loss at the one that came. `generate` asks for the last row's logits only, so
+that the rows of a prompt stay unknown unless it is called with `logits_to_keep=0`.
+
 Layers that compute no softmax attention (Mamba and the like) are listed in `tape.skipped`.
 """
 
@@ -27,6 +31,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -35,12 +40,14 @@ import torch
 
 from lookbehind.errors import InputError, RecordError
 from lookbehind.tape import Layer, Tape, load
+from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import join
 from lookbehind.tape.writing import TapeWriter
 from lookbehind.taps.call import Call
 from lookbehind.taps.function import FunctionTap
 from lookbehind.taps.growth import Batch, Forward, Step
 from lookbehind.taps.interface import InterfaceTap
+from lookbehind.taps.logits import returned
 from lookbehind.taps.stack import Frame, ModuleStack
 
 _lock = threading.Lock()
@@ -81,6 +88,7 @@ class Recorder:
         self._entered: ExitStack | None = None
         self._done: dict[tuple[int, int, int], Tape] = {}
         self._ids: list[torch.Tensor | None] = []
+        self._candidates: set[int] = set()
         self._steps: list[int] = []
 
     def __enter__(self) -> Recorder:
@@ -118,6 +126,7 @@ class Recorder:
             return
         tape = Tape([], *self._tokens(self._ids), self._steps, _meta(self._model), self._skipped())
         tape.complete = error is None
+        tape.vocabulary = self._strings(self._candidates)
         self._writer.finish(tape)
 
     def tape(self) -> Tape:
@@ -189,7 +198,7 @@ class Recorder:
     def _drop(self) -> None:
         self._forward = None
 
-    def _end(self) -> None:
+    def _end(self, frame: Frame, output: Any) -> None:
         forward, self._forward = self._forward, None
         if forward is None or forward.empty:
             return
@@ -202,7 +211,7 @@ class Recorder:
                 f"{batch.size if not self._batches else 'another'}; record a batch of one with the cache on, "
                 "or leave out to= and save each tape of recorder.tapes()"
             )
-        step = forward.commit()
+        step = forward.commit(returned(output, frame))
         self._seen.update(name.split("#")[0] for name in step.rows)
         if fresh:
             self._batches.append(batch)
@@ -211,7 +220,10 @@ class Recorder:
             ids = None if step.token_ids is None else step.token_ids[0]
             self._ids.append(ids)
             self._steps.append(step.n_queries)
-            self._writer.append(list(_rows(batch, step, 0)), ids)
+            said = _predictions(step, 0)
+            if said is not None:
+                self._candidates.update(said.ids.unique().tolist())
+            self._writer.append(list(_rows(batch, step, 0)), ids, said)
 
     # -- what was recorded ---------------------------------------------------------------------------------
 
@@ -221,7 +233,11 @@ class Recorder:
             layers = list(join([list(_rows(batch, step, row)) for step in batch.steps]))
             ids = [None if step.token_ids is None else step.token_ids[row] for step in batch.steps]
             steps = [step.n_queries for step in batch.steps]
-            self._done[key] = Tape(layers, *self._tokens(ids), steps, _meta(self._model), self._skipped())
+            tape = Tape(layers, *self._tokens(ids), steps, _meta(self._model), self._skipped())
+            said = joined([(step.n_queries, _predictions(step, row)) for step in batch.steps])
+            if said is not None:
+                tape.predictions, tape.vocabulary = said, self._strings(set(said.ids.unique().tolist()))
+            self._done[key] = tape
         return self._done[key]
 
     def _tokens(self, parts: list[torch.Tensor | None]) -> tuple[list[int] | None, list[str] | None]:
@@ -230,6 +246,12 @@ class Recorder:
             return None, None
         ids: list[int] = torch.cat(known).tolist()
         return ids, None if self._tokenizer is None else token_strings(self._tokenizer, ids)
+
+    def _strings(self, ids: set[int]) -> dict[int, str] | None:
+        """The text of each candidate, if there is a tokenizer that has one for it."""
+        if self._tokenizer is None:
+            return None
+        return {one: token_string(self._tokenizer, one) for one in sorted(ids) if one >= 0}
 
     def _skipped(self) -> list[tuple[str, str, str]]:
         """Blocks that stand beside recorded ones and ran no attention."""
@@ -258,6 +280,19 @@ class Recorder:
         )
 
 
+def token_string(tokenizer: Any, one: int) -> str:
+    """The text of a token that stands alone, its leading space kept; bytes as in `token_strings`."""
+    try:
+        text = _decode(tokenizer, [one])
+        piece = _piece(tokenizer, one)
+    except (KeyError, IndexError, ValueError, OverflowError, TypeError):
+        return f"<{one}>"  # a model's vocabulary may be wider than its tokenizer's
+    if "\ufffd" in text:
+        return _bytes_shown(tokenizer, one)
+    # SentencePiece decoders drop the space of a first token.
+    return " " + text if piece.startswith("\u2581") and not text.startswith(" ") else text
+
+
 def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
     """One string per id, which joined read as the text. A piece of a character is shown as its bytes,
     `<0xC3>`.
@@ -267,12 +302,7 @@ def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
         ids: token ids.
     """
 
-    def decode(some: list[int]) -> str:
-        try:
-            return tokenizer.decode(some, skip_special_tokens=False)
-        except TypeError:  # tiktoken and hand-written ones take the ids alone
-            return tokenizer.decode(some)
-
+    decode = partial(_decode, tokenizer)
     alone = [decode([one]) for one in ids]
     if "".join(alone) == decode(ids):
         return alone
@@ -286,10 +316,22 @@ def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
     return pieces
 
 
-def _bytes_shown(tokenizer: Any, one: int) -> str:
+def _decode(tokenizer: Any, some: list[int]) -> str:
+    try:
+        return tokenizer.decode(some, skip_special_tokens=False)
+    except TypeError:  # tiktoken and hand-written ones take the ids alone
+        return tokenizer.decode(some)
+
+
+def _piece(tokenizer: Any, one: int) -> str:
+    """The token as the tokenizer spells it; U+FFFD where it does not say."""
     to_token: Callable[[int], str] | None = getattr(tokenizer, "convert_ids_to_tokens", None)
     to_token = to_token or getattr(tokenizer, "id_to_token", None)
-    token = "\ufffd" if to_token is None else str(to_token(one))
+    return "\ufffd" if to_token is None else str(to_token(one))
+
+
+def _bytes_shown(tokenizer: Any, one: int) -> str:
+    token = _piece(tokenizer, one)
     if token.startswith("<0x"):
         return token
     table = _byte_level()
@@ -367,6 +409,14 @@ def _rows(batch: Batch, step: Step, row: int) -> Iterator[Layer]:
             # A slope that no query tells weighs no product.
             None if grown.alibi is None else grown.alibi.nan_to_num(0.0).to(dtype),
         )
+
+
+def _predictions(step: Step, row: int) -> Predictions | None:
+    """What a step said would come next, of one sequence."""
+    said = step.said
+    if said is None:
+        return None
+    return Predictions(said.ids[row], said.probabilities[row], said.loss[row], said.before[row])
 
 
 def _within(seen: str, block: str) -> bool:

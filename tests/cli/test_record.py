@@ -19,6 +19,32 @@ def test_a_recorded_tape_is_read_again(recorded):
     assert tape.steps[1:] == [1, 1]
 
 
+def test_every_token_of_the_prompt_has_its_prediction(recorded):
+    tape = load(recorded)
+    assert tape.predictions.known.all() and len(tape.next(0).top) == 10
+    assert tape.loss().isnan().tolist() == [False] * (tape.n_queries - 1) + [True]
+    assert all(one.token is not None for one in tape.next(3).top)
+
+
+@pytest.mark.parametrize("generate", [0, 3])
+def test_reading_in_chunks_changes_nothing_that_is_written(tmp_path, monkeypatch, generate):
+    import torch
+
+    from lookbehind.cli import record
+    from tests.models import tiny
+
+    model, tokenizer = tiny()
+    whole, written = record.record_run(model, tokenizer, "def parse(self, text):", tmp_path / "a", generate)
+    monkeypatch.setattr(record, "MOST_LOGITS", 2 * len(tokenizer))  # two rows at a time
+    parts, again = record.record_run(model, tokenizer, "def parse(self, text):", tmp_path / "b", generate)
+    assert written == again and whole.token_ids == parts.token_ids
+    assert len(parts.steps) > len(whole.steps) and max(parts.steps) == 2
+    torch.testing.assert_close(parts.loss(), whole.loss(), equal_nan=True, atol=1e-5, rtol=1e-5)
+    for one, other in zip(whole.layers, parts.layers, strict=True):
+        torch.testing.assert_close(one.q, other.q)
+        assert one.spans == other.spans
+
+
 def test_record_says_what_was_computed(tmp_path):
     result = run("record", "def parse(self):", "-o", tmp_path / "a.tape", *TINY)
     assert result.exit_code == 0

@@ -57,7 +57,15 @@ def test_an_index_that_is_too_large_is_not_read(stored, monkeypatch):
     ("change", "said"),
     [
         (lambda i: i.update(format="zip"), "format is 'zip', but must be 'lookbehind tape'"),
-        (lambda i: i.update(version=2), "version is 2, but must be 1, the one this lookbehind reads"),
+        (lambda i: i.update(version=3), "version is 3, but must be 1 to 2, those this lookbehind reads"),
+        (lambda i: i.update(version=0), "version is 0, but must be 1 to 2"),
+        (lambda i: i.update(version=1.0), "version is 1.0, but must be 1 to 2"),
+        (lambda i: i.update(version=1), "the index has a key 'predictions' that no tape of version 1 has"),
+        (lambda i: i.update(predictions="tape.json"), "predictions is 'tape.json', but must be a file name"),
+        (lambda i: i.update(predictions="next.safetensors"), "next.safetensors: missing; tape.json names it"),
+        (lambda i: i.update(vocabulary=[]), "vocabulary is a list, but must be an object"),
+        (lambda i: i.update(vocabulary={"-1": "a"}), "a key of vocabulary is '-1', but must be a token id"),
+        (lambda i: i.update(vocabulary={"1": 2}), "vocabulary.1 is 2, but must be text"),
         (lambda i: i.update(version=True), "version is True, but must be 1"),
         (lambda i: i.update(state="done"), "state is 'done', but must be 'recording' or 'stopped' or"),
         (lambda i: i.update(n_queries=-1), "n_queries is -1, but must be a whole number from 0"),
@@ -73,7 +81,7 @@ def test_an_index_that_is_too_large_is_not_read(stored, monkeypatch):
         (lambda i: i.update(meta=[]), "meta is a list, but must be an object"),
         (lambda i: i["meta"].update(x=1), "meta.x is 1, but must be text"),
         (lambda i: i.update(skipped=[["a"]]), r"skipped\[0\] is a list, but must be a name, a class and"),
-        (lambda i: i.update(extra=1), "the index has a key 'extra' that no tape of version 1 has"),
+        (lambda i: i.update(extra=1), "the index has a key 'extra' that no tape of version 2 has"),
         (lambda i: i.pop("layers"), "the index lacks 'layers'"),
         (lambda i: i.update(layers={}), "layers is an object, but must be a list"),
         (lambda i: i["layers"][1].pop("scale"), r"layers\[1\] lacks 'scale'"),
@@ -123,3 +131,12 @@ def test_a_changed_index_is_named(stored, change, said):
         load(stored)
     assert re.search(said, str(caught.value)), str(caught.value)
     assert str(stored) in str(caught.value)
+
+
+def test_a_tape_of_version_1_is_still_read(stored):
+    index = json.loads((stored / "tape.json").read_text())
+    index["version"] = 1
+    del index["predictions"], index["vocabulary"]
+    (stored / "tape.json").write_text(json.dumps(index))
+    tape = load(stored)
+    assert tape.tokens == list("abcdef") and tape.predictions is None and tape.vocabulary is None

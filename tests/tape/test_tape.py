@@ -87,6 +87,8 @@ def test_a_map_pools_the_products_of_its_region(reduce):
             else:
                 expected = {"mean": inside.mean(), "max": inside.max(), "sum": inside.sum()}[reduce]
                 assert float(found[r, c]) == pytest.approx(float(expected), rel=1e-5)
+    scores = tape.map(0, 2, (8, 8), reduce, of="score", queries=rows, keys=columns)
+    torch.testing.assert_close(scores, tape.scores(0, 2, queries=rows, keys=columns), equal_nan=True)
     assert tape.map(0, 0, 512).shape == (12, 12)
     assert tape.map(0, 0, 5).shape == (5, 5)
 
@@ -96,6 +98,8 @@ def test_observe_gives_results_without_the_batch_axis():
     seen = tape.observe(1, received=True, top=2, mass={"sink": lb.First(1)})
     assert (seen.received.shape, seen.visible.shape, seen.top_keys.shape) == ((2, 12), (12,), (2, 12, 2))
     assert seen.mass["sink"].shape == (2, 12) and seen.entropy is None
+    maps = tape.observe(1, map=(3, 4), map_reduce=("max", "mean"), map_of="score").maps
+    assert {name: one.shape for name, one in maps.items()} == {"max": (2, 3, 4), "mean": (2, 3, 4)}
     torch.testing.assert_close(seen.received[0], tape.weights(1, 0).sum(0))
 
 
@@ -115,6 +119,7 @@ def test_one_clear_line_where_there_is_nothing():
         (lambda: Tape([]).layer(0), "layer 0: there are 0$"),
         (lambda: tape.map(0, 0, 0), "map: .*got .0, 0."),
         (lambda: tape.map(0, 0, 4, "median"), "median"),
+        (lambda: tape.map(0, 0, 4, of="logits"), "map_of: 'logits' is none of weight, score"),
     ]:
         with pytest.raises(lb.InputError, match=said):
             call()

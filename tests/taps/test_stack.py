@@ -34,7 +34,7 @@ def told():
         model,
         lambda frame: log.append(f"begin {frame.name}"),
         lambda frame: log.append(f"enter {frame.name}"),
-        lambda: log.append("end"),
+        lambda frame, output: log.append("end"),
         lambda: log.append("drop"),
     )
     return model, stack, log

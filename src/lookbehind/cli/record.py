@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,8 @@ from lookbehind.errors import InputError
 if TYPE_CHECKING:
     from lookbehind.tape import Tape
 
+MOST_LOGITS = 1 << 28  # held at once: 1 GB in float32
+
 
 def record(
     text: TextArgument = None,
@@ -41,7 +44,7 @@ def record(
     """Record what a model looks at while it reads a text, exactly and at any length.
 
     The model runs as it is: its outputs are the same bit for bit. The tape keeps queries, keys and patterns,
-    from which every weight can be computed again.
+    from which every weight can be computed again, and what the model said would come next after each token.
     """
     if out is None:
         raise InputError("record: say where the tape goes, as in -o run.tape")
@@ -97,16 +100,38 @@ def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) 
 
 
 def run_model(model: Any, ids: Any, generate: int) -> Any:
-    """Reads `ids` and writes `generate` tokens more, the likeliest each time; all ids, [1, n]."""
+    """Reads `ids` and writes `generate` tokens more, the likeliest each time; all ids, [1, n].
+
+    Every row's logits are asked for, so that a recorder hears what the model said after each token, not after
+    the last alone. Where they would fill the memory, the text is read in chunks.
+    """
     import torch
 
+    rows = max(1, MOST_LOGITS // _vocabulary(model))
+    chunked = ids.shape[1] > rows
     with torch.no_grad():
         if not generate:
-            model(ids)
+            if chunked and "past_key_values" in signature(model.forward).parameters:
+                cache = None
+                for part in ids.split(rows, 1):
+                    cache = model(input_ids=part, past_key_values=cache, use_cache=True).past_key_values
+            else:
+                model(ids)
             return ids
+        options: dict[str, Any] = {"prefill_chunk_size": rows} if chunked else {}
+        if "logits_to_keep" in signature(model.forward).parameters:
+            options["logits_to_keep"] = 0  # all of them; generate() keeps the last row's unless told
         return model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=generate
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=generate, **options
         )
+
+
+def _vocabulary(model: Any) -> int:
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    size = getattr(config, "vocab_size", None)
+    return size if isinstance(size, int) and size > 0 else 1
 
 
 def tape_facts(tape: Tape) -> dict[str, Any]:

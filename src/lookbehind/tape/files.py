@@ -3,6 +3,7 @@
     tape.json                  the index: see `index`
     layer-00000.safetensors    q, k, and lse, sinks, alibi where there are any
     spans-00000.safetensors    row_ptr, starts, stops, where no named pattern gives these spans
+    next.safetensors           what the model said would come next, where it was recorded
     segment-00000.safetensors  only while recording: rows of every layer, see `writing`
 
 Tensors are memory-mapped: opening a tape reads headers, and a layer's numbers when they are asked for.
@@ -26,9 +27,11 @@ from lookbehind.errors import InputError, LookbehindError, TapeError
 from lookbehind.grammar import parse
 from lookbehind.spans import Spans
 from lookbehind.tape.index import NAME, Index, LayerEntry, SpansEntry, read
+from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import Layer, Tape, join
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+NEXT = "next.safetensors"
 _ARRAYS = ("row_ptr", "starts", "stops")
 Result = TypeVar("Result")
 
@@ -44,9 +47,9 @@ def load(directory: str | Path) -> Tape:
     directory = Path(directory)
     index = read(directory)
     if index.segments:
-        pieces, ids = read_segments(directory, index)
+        pieces, ids, said = read_segments(directory, index)
         steps = [step for segment in index.segments for step in segment.steps]
-        return _tape(index, list(join(pieces)), ids, None, steps)
+        return _tape(directory, index, list(join(pieces)), ids, None, steps, said)
     if not index.layers:
         raise TapeError(f"{directory}: recording was cut off before anything was written; record it again")
     shared: dict[int, Spans] = {}
@@ -58,7 +61,11 @@ def load(directory: str | Path) -> Tape:
         if entry.spans not in shared:
             shared[entry.spans] = _read_spans(directory, index.spans[entry.spans], index)
         layers.append(layer_of(entry, tensors, shared[entry.spans]))
-    return _tape(index, layers, index.token_ids, index.tokens, index.steps)
+    said = None
+    if index.predictions is not None:
+        path = directory / index.predictions
+        said = _predictions(path, read_tensors(path), index.n_queries)
+    return _tape(directory, index, layers, index.token_ids, index.tokens, index.steps, said)
 
 
 def save(tape: Tape, directory: Path) -> None:
@@ -95,6 +102,8 @@ def write_layers(directory: Path, layers: Iterable[Layer], tape: Tape) -> None:
         which = spans.setdefault(layer.spans, len(spans))
         entries.append(LayerEntry(layer.name, name, which, layer.scale, layer.softcap))
         write_tensors(directory / name, layer_tensors(layer))
+    if tape.predictions is not None:
+        write_tensors(directory / NEXT, tape.predictions.tensors())
     index = Index(
         state="finished" if tape.complete else "stopped",
         n_queries=n_queries,
@@ -108,6 +117,10 @@ def write_layers(directory: Path, layers: Iterable[Layer], tape: Tape) -> None:
         layers=entries,
         spans=[_write_spans(directory, one, number) for one, number in spans.items()],
         segments=[],
+        predictions=None if tape.predictions is None else NEXT,
+        vocabulary=None
+        if tape.predictions is None or tape.vocabulary is None
+        else {str(one): text for one, text in tape.vocabulary.items()},
     )
     write_index(directory, index)
 
@@ -277,9 +290,13 @@ def _digest(spans: Spans) -> str:
     return found.hexdigest()
 
 
-def read_segments(directory: Path, index: Index) -> tuple[list[list[Layer]], list[int] | None]:
-    """The rows of each segment, layer by layer, and the token ids if every segment has them."""
+def read_segments(
+    directory: Path, index: Index
+) -> tuple[list[list[Layer]], list[int] | None, Predictions | None]:
+    """The rows of each segment, layer by layer, the token ids if every segment has them, and what is known of
+    what was said to come next."""
     pieces: list[list[Layer]] = []
+    said: list[tuple[int, Predictions | None]] = []
     ids: list[torch.Tensor | None] = []
     position = index.offset
     for segment in index.segments:
@@ -306,18 +323,62 @@ def read_segments(directory: Path, index: Index) -> tuple[list[list[Layer]], lis
                 f"[{segment.n_queries}]"
             )
         ids.append(found)
+        upcoming = _under(tensors, "next.")
+        said.append(
+            (segment.n_queries, _predictions(path, upcoming, segment.n_queries) if upcoming else None)
+        )
         pieces.append(rows)
         position = length
     for number, parts in enumerate(zip(*pieces, strict=True)):
         if len({(row.q.shape[0], row.k.shape[0], row.q.shape[2], row.q.dtype) for row in parts}) > 1:
             raise TapeError(f"{directory}: segments of layer {number} differ in heads, width or dtype")
     known = [one for one in ids if one is not None]
-    return pieces, torch.cat(known).tolist() if known and len(known) == len(ids) else None
+    token_ids = torch.cat(known).tolist() if known and len(known) == len(ids) else None
+    return pieces, token_ids, joined(said)
 
 
-def _tape(index: Index, layers: list[Layer], ids: Any, tokens: Any, steps: list[int]) -> Tape:
+def _predictions(path: Path, tensors: Mapping[str, torch.Tensor], n_queries: int) -> Predictions:
+    """The predictions of a file, checked."""
+    kinds = {
+        "ids": torch.int32,
+        "probabilities": torch.float32,
+        "loss": torch.float32,
+        "before": torch.float32,
+    }
+    for name in sorted(kinds.keys() ^ tensors.keys()):
+        raise TapeError(
+            f"{path}: "
+            + (f"lacks the tensor {name!r}" if name in kinds else f"has a tensor {name!r} too many")
+        )
+    width = tensors["ids"].shape[-1] if tensors["ids"].ndim else 0
+    table = (n_queries, max(width, 1))
+    shapes = {"ids": table, "probabilities": table, "loss": (n_queries,), "before": ()}
+    for name, one in tensors.items():
+        if one.dtype != kinds[name] or one.shape != shapes[name]:
+            raise TapeError(
+                f"{path}: {name} is {_dtype(one)} {list(one.shape)}, but must be "
+                f"{str(kinds[name])[6:]} {list(shapes[name])}"
+            )
+    shares = tensors["probabilities"]
+    if not bool(((shares >= 0) & (shares <= 1.001)).all()):
+        raise TapeError(f"{path}: probabilities has numbers that are none")
+    return Predictions(**tensors)
+
+
+def _tape(
+    directory: Path,
+    index: Index,
+    layers: list[Layer],
+    ids: Any,
+    tokens: Any,
+    steps: list[int],
+    said: Predictions | None,
+) -> Tape:
     complete = index.state == "finished"
-    return Tape(layers, ids, tokens, steps, dict(index.meta), list(index.skipped), complete)
+    texts = index.vocabulary
+    vocabulary = None if texts is None else {int(one): text for one, text in texts.items()}
+    skipped = list(index.skipped)
+    return Tape(layers, ids, tokens, steps, dict(index.meta), skipped, complete, said, vocabulary, directory)
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -19,11 +19,13 @@ from lookbehind.errors import TapeError
 
 NAME = "tape.json"
 FORMAT = "lookbehind tape"
-VERSION = 1
+VERSION = 2
+_SINCE = {2: {"predictions", "vocabulary"}}  # keys that earlier versions lack
 STATES = ("recording", "stopped", "finished")
 _MOST_BYTES = 1 << 28
 _LONGEST = 1 << 40
-_FILE = re.compile(r"(layer|spans|segment)-[0-9]{5}\.safetensors", re.ASCII)
+_FILE = re.compile(r"((layer|spans|segment)-[0-9]{5}|next)\.safetensors", re.ASCII)
+_ID = re.compile(r"[0-9]{1,10}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -73,6 +75,8 @@ class Index:
     layers: list[LayerEntry]
     spans: list[SpansEntry]
     segments: list[SegmentEntry]
+    predictions: str | None = None
+    vocabulary: dict[str, str] | None = None
 
     def dumps(self) -> str:
         """As JSON text."""
@@ -125,11 +129,7 @@ class _Reader:
         self._path = path
 
     def index(self, content: Any) -> Index:
-        top = self._object("the index", content, {"format", "version", *(one.name for one in fields(Index))})
-        if top["format"] != FORMAT:
-            self._fail("format", top["format"], repr(FORMAT))
-        if top["version"] != VERSION or isinstance(top["version"], bool):
-            self._fail("version", top["version"], f"{VERSION}, the one this lookbehind reads")
+        top = self._top(content)
         if top["state"] not in STATES:
             self._fail("state", top["state"], " or ".join(map(repr, STATES)))
         meta = top["meta"]
@@ -149,10 +149,26 @@ class _Reader:
             layers=self._list("layers", top["layers"], self._layer),
             spans=self._list("spans", top["spans"], self._spans),
             segments=self._list("segments", top["segments"], self._segment),
+            predictions=self._optional("predictions", top["predictions"], self._file),
+            vocabulary=self._optional("vocabulary", top["vocabulary"], self._vocabulary),
         )
         if finished:
             self._whole_tape(index)
         return index
+
+    def _top(self, content: Any) -> dict[str, Any]:
+        """The index with every key of this version; what an earlier one lacked is None."""
+        known = {"format", "version", *(one.name for one in fields(Index))}
+        if not isinstance(content, dict):
+            self._fail("the index", content, "an object")
+        version = content.get("version", VERSION)
+        if content.get("format", FORMAT) != FORMAT:
+            self._fail("format", content["format"], repr(FORMAT))
+        if type(version) is not int or not 1 <= version <= VERSION:
+            self._fail("version", version, f"1 to {VERSION}, those this lookbehind reads")
+        later = {key for since, keys in _SINCE.items() if since > version for key in keys}
+        self._object("the index", content, known - later, version)
+        return {**dict.fromkeys(later), **content}
 
     def _whole_tape(self, index: Index) -> None:
         for number, layer in enumerate(index.layers):
@@ -201,20 +217,29 @@ class _Reader:
             steps=self._list(f"{where}.steps", one["steps"], self._whole),
         )
 
+    def _vocabulary(self, where: str, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            self._fail(where, value, "an object")
+        for key, text in value.items():
+            if not _ID.fullmatch(key):
+                self._fail(f"a key of {where}", key, "a token id")
+            self._text(f"{where}.{key}", text)
+        return value
+
     def _skip(self, where: str, value: Any) -> tuple[str, str, str]:
         texts = self._texts(where, value)
         if len(texts) != 3:
             self._fail(where, value, "a name, a class and a reason")
         return texts[0], texts[1], texts[2]
 
-    def _object(self, where: str, value: Any, keys: set[str]) -> dict[str, Any]:
+    def _object(self, where: str, value: Any, keys: set[str], version: int = VERSION) -> dict[str, Any]:
         if not isinstance(value, dict):
             self._fail(where, value, "an object")
         for key in sorted(keys - value.keys()):
             raise TapeError(f"{self._path}: {where} lacks {key!r}")
         for key in sorted(value.keys() - keys):
             raise TapeError(
-                f"{self._path}: {where} has a key {_short(key)} that no tape of version {VERSION} has"
+                f"{self._path}: {where} has a key {_short(key)} that no tape of version {version} has"
             )
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lookbehind.attention import logsumexp, observe
 from lookbehind.engines.observation import Observation
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
+from lookbehind.tape.predictions import Candidate, Next, Predictions
 
 _CELLS = 1 << 27  # the largest dense answer: 512 MB in float32
 
@@ -148,6 +150,9 @@ class Tape:
         meta: model, dtype, versions.
         skipped: (name, class, reason) of layers without softmax attention.
         complete: False where recording was cut off; what is there is right.
+        predictions: what the model said would come after each row; None where no forward returned logits.
+        vocabulary: the text of each token id in `predictions`, or None without a tokenizer.
+        directory: where it was loaded from, or None.
     """
 
     layers: list[Layer]
@@ -157,6 +162,9 @@ class Tape:
     meta: dict[str, str] = field(default_factory=dict[str, str])
     skipped: list[tuple[str, str, str]] = field(default_factory=list[tuple[str, str, str]])
     complete: bool = True
+    predictions: Predictions | None = None
+    vocabulary: dict[int, str] | None = None
+    directory: Path | None = None
 
     @property
     def n_layers(self) -> int:
@@ -219,20 +227,21 @@ class Tape:
         size: int | tuple[int, int] = 512,
         reduce: str = "mean",
         *,
+        of: str = "weight",
         queries: slice | None = None,
         keys: slice | None = None,
     ) -> torch.Tensor:
-        """Weights of a region pooled to at most `size` pixels a side: [R, C].
+        """Weights or scores of a region pooled to at most `size` pixels a side: [R, C].
 
         Each pixel is exact over the products computed inside it, and NaN where there is none. The region's
-        weights
-        are those of its whole rows: nothing is renormalised.
+        weights are those of its whole rows: nothing is renormalised.
 
         Args:
             layer: number of the layer.
             head: number of the query head.
             size: pixels a side, or (rows, columns).
             reduce: "mean", "max" or "sum".
+            of: "weight" or "score".
             queries, keys: the region; everything unless given.
         """
         found = self.layer(layer)
@@ -246,6 +255,7 @@ class Tape:
             part.spans,
             map=side,
             map_reduce=reduce,
+            map_of=of,
             **part.parameters(),
         )
         assert seen.map is not None  # it was asked for
@@ -263,6 +273,41 @@ class Tape:
                 values[name] = value[0]
         return Observation(**values)
 
+    def next(self, query: int) -> Next:
+        """The model's next-token distribution after a query, as recorded, and the token that came.
+
+        Args:
+            query: row number; negative numbers count from the last.
+
+        Raises:
+            InputError: there is no such row, or what the model said after it was not recorded.
+        """
+        row = _index("query", query, self.n_queries)
+        said = self._said("next")
+        if not said.known[row]:
+            known = said.known.nonzero().flatten().tolist()
+            raise InputError(
+                f"next: what the model said after query {row} was not recorded, because its forward returned "
+                f"no logits for it; the first recorded is query {known[0]}, of {len(known):,}"
+            )
+        ids, shares = said.ids[row].tolist(), said.probabilities[row].tolist()
+        top = [Candidate(self._text(one), one, p) for one, p in zip(ids, shares, strict=True) if one >= 0]
+        loss, position = float(said.loss[row]), self.layers[0].spans.offset + row + 1
+        came = None
+        if loss == loss and self.token_ids is not None and position < len(self.token_ids):
+            one = self.token_ids[position]
+            text = self._text(one) if self.tokens is None else self.tokens[position]
+            came = Candidate(text, one, math.exp(-loss))
+        return Next(row, tuple(top), came)
+
+    def loss(self) -> torch.Tensor:
+        """-log p of the token that came after each query, in nats: float32 [n_queries], NaN where unknown.
+
+        Raises:
+            InputError: nothing of it was recorded.
+        """
+        return self._said("loss").loss
+
     def heads(self) -> Any:
         """A table of what each head does; see `lookbehind.heads`."""
         from lookbehind.heads import head_table
@@ -274,6 +319,15 @@ class Tape:
         from lookbehind.atlas import export
 
         return export(self, path, **options)
+
+    def view(self, **options: Any) -> Any:
+        """Show in the browser, every head as a map; see `lookbehind.atlas.serving.view`.
+
+        Returns what is being shown: its `url`; `close()` ends it, and `wait()` waits for that.
+        """
+        from lookbehind.atlas.serving import view
+
+        return view(self, **options)
 
     def save(self, directory: str | Path) -> None:
         """Write into a new directory, all of it or nothing. `lookbehind.load` reads it.
@@ -318,6 +372,17 @@ class Tape:
             + ("" if self.complete else ", cut off")
             + ">"
         )
+
+    def _said(self, asked: str) -> Predictions:
+        if self.predictions is None:
+            raise InputError(
+                f"{asked}: this tape holds no next-token distributions; record it again from token ids, with "
+                "a model that returns logits"
+            )
+        return self.predictions
+
+    def _text(self, one: int) -> str | None:
+        return None if self.vocabulary is None else self.vocabulary.get(one)
 
     def _part(
         self, layer: int, head: int, query: int | None, queries: slice | None, keys: slice | None

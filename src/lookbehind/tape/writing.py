@@ -25,6 +25,7 @@ from lookbehind.tape.files import (
     written,
 )
 from lookbehind.tape.index import NAME, Index, LayerEntry, SegmentEntry
+from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import Layer, Tape, join
 
 FLUSH_BYTES = 64 << 20
@@ -45,19 +46,24 @@ class TapeWriter:
         self._index = Index("recording", 0, 0, 0, [], None, None, meta, [], [], [], [])
         self._pending: list[list[Layer]] = []
         self._ids: list[torch.Tensor | None] = []
+        self._said: list[tuple[int, Predictions | None]] = []
         self._rows = 0
         self._bytes = 0
         written(directory, lambda: directory.mkdir(parents=True, exist_ok=True))
         write_index(directory, self._index)
 
-    def append(self, layers: Sequence[Layer], token_ids: torch.Tensor | None) -> None:
-        """Take the rows that one forward added to each layer; flush if enough are gathered.
+    def append(
+        self, layers: Sequence[Layer], token_ids: torch.Tensor | None, said: Predictions | None = None
+    ) -> None:
+        """Take the rows that one forward added to each layer, and what it said would come next; flush if
+        enough are gathered.
 
         Raises:
             TapeError: the disk refused them; what was flushed before stays readable.
         """
         self._pending.append(list(layers))
         self._ids.append(token_ids)
+        self._said.append((layers[0].n_queries, said))
         self._rows += layers[0].n_queries
         self._bytes += sum(layer.q.nbytes + layer.k.nbytes for layer in layers)
         if self._rows >= FLUSH_ROWS or self._bytes >= FLUSH_BYTES:
@@ -79,6 +85,9 @@ class TapeWriter:
         known = [ids for ids in self._ids if ids is not None]
         if len(known) == len(self._ids):
             tensors["token_ids"] = torch.cat(known).to(torch.int64)
+        said = joined(self._said)
+        if said is not None:
+            tensors.update({f"next.{part}": one for part, one in said.tensors().items()})
         write_tensors(self._directory / name, tensors)
         segment = SegmentEntry(
             name,
@@ -94,17 +103,18 @@ class TapeWriter:
         write_index(self._directory, self._index)
         self._pending.clear()
         self._ids.clear()
+        self._said.clear()
         self._rows = self._bytes = 0
 
     def finish(self, tape: Tape) -> None:
         """Make the segments one file per layer.
 
         Args:
-            tape: its steps, tokens, meta, skipped layers and whether it is complete; its layers are those
-                written.
+            tape: its steps, tokens, meta, skipped layers, vocabulary and whether it is complete; its layers
+                and predictions are those written.
         """
         self.flush()
-        pieces, _ = read_segments(self._directory, self._index)
+        pieces, _, tape.predictions = read_segments(self._directory, self._index)
         write_layers(self._directory, join(pieces), tape)
         for path in [self._directory / segment.file for segment in self._index.segments]:
             written(path, lambda path=path: path.unlink(missing_ok=True))

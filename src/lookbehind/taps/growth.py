@@ -17,6 +17,7 @@ import torch
 from lookbehind.errors import RecordError
 from lookbehind.spans import Spans
 from lookbehind.taps.call import Call
+from lookbehind.taps.logits import Said, summarised
 from lookbehind.taps.mask import merged
 
 _BITS = {1: torch.uint8, 2: torch.int16}
@@ -50,11 +51,13 @@ class LayerGrowth:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One committed forward of a batch: the rows of each layer, and its token ids if they are known."""
+    """One committed forward of a batch: the rows of each layer, its token ids and what it said would come
+    next, if they are known."""
 
     n_queries: int
     rows: dict[str, Rows]
     token_ids: torch.Tensor | None
+    said: Said | None
 
 
 @dataclass(eq=False)
@@ -66,6 +69,7 @@ class Batch:
     layers: dict[str, LayerGrowth] = field(default_factory=dict[str, LayerGrowth])
     steps: list[Step] = field(default_factory=list[Step])
     n_steps: int = 0
+    last: torch.Tensor | None = None  # log-probabilities [B, vocabulary] after the last row
 
 
 class Forward:
@@ -161,8 +165,11 @@ class Forward:
         )
         self._calls[name] = (rows, grown)
 
-    def commit(self) -> Step:
+    def commit(self, logits: torch.Tensor | None = None) -> Step:
         """Make the batch longer by this forward.
+
+        Args:
+            logits: what it returned, [B, rows, vocabulary] of its last rows, if it did.
 
         Raises:
             RecordError: a layer of the batch did not run.
@@ -180,7 +187,9 @@ class Forward:
         ids = self.token_ids
         if ids is not None and ids.shape != (batch.size, self._n_queries):
             ids = None
-        step = Step(self._n_queries, {name: rows for name, (rows, _) in self._calls.items()}, ids)
+        said, batch.last = summarised(logits, ids, self._n_queries, batch.last)
+        rows = {name: rows for name, (rows, _) in self._calls.items()}
+        step = Step(self._n_queries, rows, ids, said)
         batch.steps.append(step)
         batch.n_steps += 1
         return step

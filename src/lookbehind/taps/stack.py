@@ -48,7 +48,7 @@ class ModuleStack:
         model: the recorded model.
         begin: called with the outermost frame before a forward.
         enter: called with each frame, after `begin`.
-        end: called after a forward that came to its end.
+        end: called with the outermost frame and what it returned, after a forward that came to its end.
         drop: called instead of `end` where it did not.
     """
 
@@ -57,7 +57,7 @@ class ModuleStack:
         model: torch.nn.Module,
         begin: Callable[[Frame], None],
         enter: Callable[[Frame], None],
-        end: Callable[[], None],
+        end: Callable[[Frame, Any], None],
         drop: Callable[[], None],
     ) -> None:
         self.names: dict[torch.nn.Module, str] = {}
@@ -125,8 +125,8 @@ class ModuleStack:
     def _after(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called only where the forward returned."""
         if len(self.frames) == 1 and self.frames[0].module is module:
-            self.frames.clear()
-            self._end()
+            frame = self.frames.pop()
+            self._end(frame, output)
 
     def _leave(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called in any case: what is still on the stack from this module on was left by an exception."""
