@@ -42,7 +42,7 @@ def words(text: str) -> list[str]:
 
 
 def margin(text: str) -> list[str]:
-    # What an audit leaves out "for time" depends on how busy the machine is: the only lines that may come and go.
+    # What an audit leaves out "for time" depends on how busy the machine is: only such lines may come and go.
     lines = [line for line in text.splitlines() if not line.startswith("Not covered: for time")]
     return [line.split()[0] for line in lines if line[:1].strip()]
 
