@@ -30,4 +30,6 @@ def test_what_nothing_could_be_shown_of_does_not_pass():
 def test_the_fixture_is_there(pytester):
     pytester.makeconftest('pytest_plugins = ["lookbehind.testing"]')
     pytester.makepyfile("def test_it(assert_causal):\n    assert callable(assert_causal)\n")
-    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    # pytest-playwright keeps one state a process, and this process has it already.
+    options = ("-p", "no:cacheprovider", "-p", "no:playwright")
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)

@@ -1,11 +1,12 @@
 import numpy as np
 import torch
 
+import lookbehind as lb
 from lookbehind import Causal, First, Window
 from lookbehind.auditor.gradient import future_gradient
 from lookbehind.auditor.plan import make_plan
 from lookbehind.auditor.subject import Subject
-from lookbehind.auditor.sweep import Change, closure, forbidden_pairs, protected, sweep
+from lookbehind.auditor.sweep import Change, closure, forbidden_pairs, influence_map, protected, sweep
 from tests.auditor.models import honest, leaky
 
 
@@ -51,3 +52,21 @@ def test_the_gradient_of_the_future_is_exactly_zero_in_an_honest_model():
     rows = torch.arange(4)
     assert future_gradient(Subject(honest()), ids, rows, 4) == 0
     assert future_gradient(Subject(leaky()), ids, rows, 4) > 0
+
+
+def test_the_influence_map_shows_what_moved_what_and_comes_with_the_report():
+    report = lb.audit(leaky(), length=8, select=["LB101"])
+    moved = np.array(report.influence)
+    assert moved.shape == (8, 8) and (moved >= 0).all() and moved.max() <= 10
+    later = np.triu(np.ones((8, 8), bool), 2)
+    assert (moved[later] == 0).all(), "two tokens ahead: nothing"
+    assert (np.diagonal(moved, 1) > 0).any() and (np.tril(moved) > 0).sum() > 8
+    assert report.to_dict()["influence"] == moved.tolist()
+    clean = np.array(lb.audit(honest(), length=8, select=["LB101"]).influence)
+    assert (clean[np.triu_indices(8, 1)] == 0).all()
+
+
+def test_without_every_single_token_there_is_no_influence_map():
+    assert lb.audit(honest(), length=8, select=["LB201"]).influence is None
+    plan = make_plan(Subject(honest()), length=10, sample=4)
+    assert not plan.complete and influence_map(plan) is None

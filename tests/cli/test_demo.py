@@ -32,7 +32,14 @@ def test_the_demo_shows_everything_and_writes_it(tmp_path):
     ):
         assert f"\n{heading}\n" in result.stdout
     assert max(len(line) for line in result.stdout.splitlines() if str(out) not in line) <= 90
-    for name in ("heads.csv", "all-heads.png", "last-tokens.png", "previous.png", "induction.html"):
+    for name in (
+        "heads.csv",
+        "all-heads.png",
+        "last-tokens.png",
+        "previous.png",
+        "induction.png",
+        "atlas.html",
+    ):
         assert (out / name).stat().st_size > 0
     assert load(out / "run.tape").n_layers == 2
 

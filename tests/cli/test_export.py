@@ -5,6 +5,7 @@ from PIL import Image
 
 from lookbehind.cli.export import read_range
 from lookbehind.errors import InputError
+from tests.atlas.test_packed import manifest
 from tests.cli.verbs import refused, run
 
 
@@ -30,8 +31,29 @@ def test_pictures(recorded, tmp_path, monkeypatch, arguments):
 def test_a_page(recorded, tmp_path):
     out = tmp_path / "map.html"
     data = json.loads(run("export", recorded, "-o", out, "--json").stdout)
-    assert data == {"out": str(out), "bytes": out.stat().st_size}
-    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert data == {"out": str(out), "bytes": out.stat().st_size, "left_out": []}
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and f"<title>{recorded.name}</title>" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["map.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "held"),
+    [
+        (["--heads", "1.0, 0.3"], ["1.0", "0.3"]),
+        (["--layer", 1], ["1.0", "1.1", "1.2", "1.3"]),
+        (["--layer", 1, "--head", 2], ["1.2"]),
+        (["--head", 2, "--levels", 0], ["0.2"]),
+    ],
+)
+def test_a_page_of_some_heads_says_what_it_left_out(recorded, tmp_path, arguments, held):
+    result = run("export", recorded, "-o", tmp_path / "map.html", *arguments)
+    data = manifest((tmp_path / "map.html").read_text(encoding="utf-8"))
+    assert sorted(name for name, one in data["maps"].items() if one["exact"]) == sorted(held)
+    said = [line.removeprefix("left out: ") for line in result.stdout.splitlines()[1:]]
+    assert said == data["tape"]["left_out"] and said[0].startswith(
+        f"queries and keys of {8 - len(held)} of 8 heads, "
+    )
 
 
 def test_a_second_export_replaces_the_first(recorded, tmp_path):
@@ -44,7 +66,7 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "export: say where the picture goes, as in -o map.png or -o map.html"),
+        ([], "export: say where it goes, as in -o page.html or -o map.png"),
         (["-o", "map.jpg"], "map.jpg: the name of a map must end in .png or .html"),
         (["-o", "map.html", "--sheet"], "map.html: the name of a contact sheet must end in .png"),
         (["-o", "no/map.png"], "no/map.png: there is no directory no; create it first"),
@@ -59,6 +81,19 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
         ),
         (["-o", "m.png", "--keys", "900:"], "keys 900:None: nothing to draw; the tape has"),
         (["-o", "m.png", "--sheet", "--layer", 1], "contact sheet: it shows every layer and head"),
+        (
+            ["-o", "m.png", "--heads", "0.1"],
+            "m.png: --heads and --levels choose what a page holds; write a .html",
+        ),
+        (["-o", "m.html", "--size", 9], "m.html: a page zooms by itself; leave --queries, --keys, --size"),
+        (["-o", "m.html", "--heads", "1"], "heads '1': give them as layer.head, as in 1.0,3.4"),
+        (
+            ["-o", "m.html", "--heads", "0.1", "--head", 1],
+            "heads: give --heads, or --layer and --head; not both",
+        ),
+        (["-o", "m.html", "--heads", "0.4"], "head 4: layer 0 has 4 heads, 0 to 3"),
+        (["-o", "m.html", "--layer", 2], "layer 2: the tape has 2 layers, 0 to 1"),
+        (["-o", "m.html", "--levels", 1], "levels 1: the tape has levels 0 to 0"),
     ],
 )
 def test_bad_input_is_said_in_words_and_writes_nothing(recorded, tmp_path, monkeypatch, arguments, words):

@@ -54,6 +54,7 @@ def test_help_names_every_verb_in_a_line():
         "next",
         "record",
         "heads",
+        "view",
         "export",
         "audit",
         "bench",

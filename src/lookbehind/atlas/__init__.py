@@ -1,13 +1,15 @@
 """The atlas: maps of what was read, as pictures and as pages.
 
-A tape's map becomes a `Plate` (values and words); a plate becomes a PNG, a contact sheet or an HTML file.
+A tape's map becomes a `Plate` (values and words), and plates become pictures. The page that zooms is served
+from an opened tape, or written into one file with a choice of what is on the tape.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
     from lookbehind.tape import Tape
 
 SHEET_SIZE = 200
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        left_out: what a page does not hold of the tape, a sentence each.
+    """
+
+    path: Path
+    left_out: tuple[str, ...] = ()
 
 
 def export(
@@ -33,22 +48,32 @@ def export(
     size: int = 512,
     pool: str = "mean",
     captions: Mapping[tuple[int, int], str] | None = None,
-) -> Path:
-    """Draws one head's map, or all heads, into a file.
+    heads: Sequence[tuple[int, int]] | None = None,
+    level: int | None = None,
+    title: str | None = None,
+) -> Exported:
+    """Draws one head's map, or all heads, into a picture; or writes the whole atlas into one page.
+
+    A page (.html) needs neither a server nor a network and stays below 10 MB, so that it chooses what it
+    holds; `Exported.left_out` says what it does not, and so does the page.
 
     Args:
         tape: what was recorded.
         path: where to; the ending says what: .png or .html.
-        layer: which layer; the first unless given.
-        head: which head of it; the first unless given.
-        queries, keys: draw only this region of rows and keys.
+        layer: which layer; the first unless given. In a page: only the heads of this layer exactly.
+        head: which head of it; the first unless given. In a page: only this one exactly.
+        queries, keys: draw only this region of rows and keys (.png).
         sheet: draw a contact sheet of all layers and heads instead (.png).
-        size: pixels a side that the map is pooled to, before it is enlarged.
-        pool: "mean", "max" or "sum" of the products in a pixel.
+        size: pixels a side that the map is pooled to, before it is enlarged (.png).
+        pool: "mean", "max" or "sum" of the products in a pixel (.png).
         captions: words under heads of the sheet, by (layer, head).
+        heads: (layer, head) of those that a page is to hold exactly (.html); chosen unless given.
+        level: a page holds heads pooled over 2**level x 2**level products (.html); 0 is exactly.
+        title: what a page is called (.html).
 
     Raises:
-        InputError: the ending, layer, head, size or pool is none, or the file cannot be written.
+        InputError: the ending, layer, head, size, pool or level is none, what was asked for does not fit into
+            a page, or the file cannot be written.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -58,6 +83,17 @@ def export(
             f"{path}: the name of {'a contact sheet' if sheet else 'a map'} must end in {choices}"
         )
     check_writable(path)
+    if ending == ".html":
+        if (queries, keys, size, pool) != (slice(None), slice(None), 512, "mean"):
+            raise InputError(
+                f"{path}: a page zooms by itself; leave --queries, --keys, --size and --pool out, or write "
+                "a .png"
+            )
+        return _page(tape, path, layer, head, heads, level, title)
+    if heads is not None or level is not None:
+        raise InputError(
+            f"{path}: --heads and --levels choose what a page holds; write a .html, or leave them out"
+        )
     if sheet:
         if layer is not None or head is not None:
             raise InputError("contact sheet: it shows every layer and head; leave --layer and --head out")
@@ -71,18 +107,36 @@ def export(
             ]
             for at, found in enumerate(tape.layers)
         ]
-        title = f"All heads: {len(rows)} layers, what each query reads"
-        return _write(path, _png(draw_sheet(rows, title, captions)))
+        words = f"All heads: {len(rows)} layers, what each query reads"
+        return Exported(_write(path, _png(draw_sheet(rows, words, captions))))
     from lookbehind.atlas.plate import Plate
 
     plate = Plate.of(tape, layer or 0, head or 0, size, pool, queries, keys)
-    if ending == ".html":
-        from lookbehind.atlas.page import render
-
-        return _write(path, render(plate).encode())
     from lookbehind.atlas.picture import draw
 
-    return _write(path, _png(draw(plate)))
+    return Exported(_write(path, _png(draw(plate))))
+
+
+def _page(
+    tape: Tape,
+    path: Path,
+    layer: int | None,
+    head: int | None,
+    heads: Sequence[tuple[int, int]] | None,
+    level: int | None,
+    title: str | None,
+) -> Exported:
+    from lookbehind.atlas.onefile import render
+    from lookbehind.atlas.plate import check_head
+
+    if heads is not None and (layer, head) != (None, None):
+        raise InputError("heads: give --heads, or --layer and --head; not both")
+    if (layer, head) != (None, None):
+        at = layer or 0
+        check_head(tape, at, head or 0)
+        heads = [(at, head)] if head is not None else [(at, one) for one in range(tape.layers[at].n_heads)]
+    page = render(tape, title or path.stem, heads, level)
+    return Exported(_write(path, page.html.encode()), page.left_out)
 
 
 def check_writable(path: Path) -> None:

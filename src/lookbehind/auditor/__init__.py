@@ -31,6 +31,7 @@ from lookbehind.auditor.plan import RANDOM, Plan, Progress, make_plan
 from lookbehind.auditor.report import Culprit, Outcome, Report, Verdict
 from lookbehind.auditor.state import few_threads, preserved
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
+from lookbehind.auditor.sweep import influence_map
 from lookbehind.errors import InputError
 from lookbehind.pattern import Pattern
 
@@ -119,7 +120,16 @@ def _report(
         tuple(plan.notes) if plan else (),
         time.perf_counter() - began,
         _versions(),
+        _influence(plan),
     )
+
+
+def _influence(plan: Plan | None) -> tuple[tuple[float, ...], ...] | None:
+    """The influence map, to four digits, which is more than a picture shows."""
+    found = None if plan is None else influence_map(plan)
+    if found is None:
+        return None
+    return tuple(tuple(float(f"{value:.4g}") for value in row) for row in found.tolist())
 
 
 def _run(

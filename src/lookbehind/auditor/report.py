@@ -63,7 +63,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit found, covered and did not cover; `str()` is the readable report."""
+    """What an audit found, covered and did not cover; `str()` is the readable report.
+
+    `influence` is set where every single token was changed: row i, column j is how far the output at i moved
+    with the token at j, as a share of the largest output; 0 where it did not.
+    """
 
     model: str
     outcomes: tuple[Outcome, ...]
@@ -74,6 +78,7 @@ class Report:
     coverage: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict[str, str])
+    influence: tuple[tuple[float, ...], ...] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -122,6 +127,7 @@ class Report:
             "coverage": list(self.coverage),
             "seconds": round(self.seconds, 3),
             "versions": self.versions,
+            "influence": None if self.influence is None else [list(row) for row in self.influence],
             "outcomes": [
                 {
                     **asdict(outcome),

@@ -21,6 +21,7 @@ Bools = NDArray[np.bool_]
 
 _PATIENCE = 15.0  # seconds of sweeps in one precision, unless the audit is to be thorough
 _LOGITS = 512 << 20  # bytes of logits in one call
+_FLOOR = 1e-14  # in float64, less than this is rounding
 _ALONE = 6  # cuts that are tried in calls of one sequence as well
 
 
@@ -185,16 +186,38 @@ def sweeps(subject: Subject, plan: Plan, precision: str) -> tuple[list[Sweep], s
 
 def reach(subject: Subject, plan: Plan) -> Bools:
     """Which single tokens changed which outputs, in any seed: bool [n, n], in float64 where it runs."""
-    some, floor = list[Sweep](), 1e-14
+    some, floor = list[Sweep](), _FLOOR
     with suppress(UncoveredError, RuntimeError, TypeError, NotImplementedError):
         some = sweeps(subject, plan, "float64")[0]
-    if not any(change.kind == "single" for one in some for change in one.changes):
+    if not _has_singles(some):
         some, floor = sweeps(subject, plan, "own")[0], plan.shared.get("noise", 0.0)
-    found = np.zeros((plan.length, plan.length), dtype=np.bool_)
+    return _moved(some, floor, plan.length) > 0
+
+
+def influence_map(plan: Plan) -> NDArray[np.float64] | None:
+    """How far each single token moved each output in the sweeps that were run, the most of any seed: [n, n].
+
+    Row i, column j: the output at i under another token at j, as a share of the largest output; 0 where it
+    moved no further than rounding may. None if not every token was changed alone.
+    """
+    for precision, floor in (("float64", _FLOOR), ("own", plan.shared.get("noise", 0.0))):
+        some: list[Sweep] = plan.shared.get(f"sweeps:{precision}", ([], None))[0]
+        if plan.complete and _has_singles(some):
+            return _moved(some, floor, plan.length)
+    return None
+
+
+def _has_singles(some: Sequence[Sweep]) -> bool:
+    return any(change.kind == "single" for one in some for change in one.changes)
+
+
+def _moved(some: Sequence[Sweep], floor: float, n: int) -> NDArray[np.float64]:
+    found = np.zeros((n, n))
     for one in some:
         for row, change in enumerate(one.changes):
             if change.kind == "single":
-                found[:, change.cut] |= (one.apart[row] > floor).numpy()
+                apart = one.apart[row].double().numpy()
+                found[:, change.cut] = np.fmax(found[:, change.cut], np.where(apart > floor, apart, 0.0))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lookbehind.cli import audit, bench, demo, doctor, explain, export, heads, next, quiz, record
+from lookbehind.cli import audit, bench, demo, doctor, explain, export, heads, next, quiz, record, view
 from lookbehind.cli.common import say
 from lookbehind.errors import LookbehindError
 
@@ -88,7 +88,8 @@ _VERBS: list[tuple[str, Callable[..., None], str]] = [
     ("next", next.next_, "Next-token probabilities, step by step."),
     ("record", record.record, "Record what a model looks at while it reads a text."),
     ("heads", heads.heads, "What each recorded head does, in numbers."),
-    ("export", export.export, "Draw recorded heads as pictures and pages."),
+    ("view", view.view, "Look at a tape in the browser, at any zoom."),
+    ("export", export.export, "The atlas of a tape as one page, or heads as pictures."),
     ("audit", audit.audit, "Prove that a decoder never looks ahead, or name what does."),
     ("bench", bench.bench, "Time and memory here, beside the eager way."),
     ("doctor", doctor.doctor, "Versions and engines; what runs here, and why not."),

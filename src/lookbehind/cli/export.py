@@ -1,4 +1,4 @@
-"""`lookbehind export`: maps of a tape as pictures and pages."""
+"""`lookbehind export`: the atlas of a tape as one page, and maps as pictures."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def export(
     ] = None,
     layer: Annotated[int | None, typer.Option("--layer", help="Which layer (0).", show_default=False)] = None,
     head: Annotated[int | None, typer.Option("--head", help="Which head (0).", show_default=False)] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option("--heads", help="Which heads a page holds exactly, as in 1.0,3.4.", show_default=False),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            "--levels",
+            help="A page holds heads pooled over 2^n x 2^n products; 0 is exactly.",
+            show_default=False,
+        ),
+    ] = None,
     queries: Annotated[
         str | None, typer.Option("--queries", help="Only these rows, as in 100:140.", show_default=False)
     ] = None,
@@ -31,25 +43,55 @@ def export(
     pool: Annotated[str, typer.Option("--pool", help="What a pixel keeps: mean, max or sum.")] = "mean",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw one head's map, or all heads on a contact sheet.
+    """Write the atlas of a tape into one page (.html), or draw one head or all of them (.png).
+
+    The page zooms through what it holds and needs no network. It stays below 10 MB: which heads it holds
+    exactly is chosen by what they do, or by --layer, --head and --heads; what it leaves out is said.
 
     Query i reads, downwards; key j is read, across. What was never computed is hatched, which is not the
     same as a weight of zero.
     """
     if out is None:
-        raise InputError("export: say where the picture goes, as in -o map.png or -o map.html")
+        raise InputError("export: say where it goes, as in -o page.html or -o map.png")
     rows, columns = read_range("queries", queries), read_range("keys", keys)
     from lookbehind.atlas import check_writable
     from lookbehind.atlas import export as draw
     from lookbehind.tape import load
 
     check_writable(out)
+    named = None if heads is None else read_heads(heads)
     with working("drawing"):
-        draw(load(tape), out, layer, head, queries=rows, keys=columns, sheet=sheet, size=size, pool=pool)
+        written = draw(
+            load(tape),
+            out,
+            layer,
+            head,
+            queries=rows,
+            keys=columns,
+            sheet=sheet,
+            size=size,
+            pool=pool,
+            heads=named,
+            level=levels,
+            title=tape.resolve().name,
+        )
     if as_json:
-        print_json({"out": str(out), "bytes": out.stat().st_size})
-    else:
-        console.print(f"wrote {out}, {out.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
+        print_json({"out": str(out), "bytes": out.stat().st_size, "left_out": written.left_out})
+        return
+    console.print(f"wrote {out}, {out.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
+    for one in written.left_out:
+        console.print(f"left out: {one}", markup=False, soft_wrap=True)
+
+
+def read_heads(text: str) -> list[tuple[int, int]]:
+    """`1.0,3.4` as (layer, head) pairs."""
+    found: list[tuple[int, int]] = []
+    for part in text.split(","):
+        layer, dot, head = part.strip().partition(".")
+        if not (dot and all(one.isascii() and one.isdecimal() and len(one) < 7 for one in (layer, head))):
+            raise InputError(f"heads {text!r}: give them as layer.head, as in 1.0,3.4")
+        found.append((int(layer), int(head)))
+    return found
 
 
 def read_range(name: str, text: str | None) -> slice:

@@ -112,10 +112,10 @@ def draw(tape: Tape, table: HeadTable, out: Path) -> list[Path]:
     for measure in ("previous", "induction"):
         head = heads.get(measure)
         if head is not None:
-            for kind in ("png", "html"):
-                export(tape, out / f"{measure}.{kind}", head.layer, head.head, pool="max")
+            export(tape, out / f"{measure}.png", head.layer, head.head, pool="max")
     last = heads.get("previous", table[0])
     export(
         tape, out / "last-tokens.png", last.layer, last.head, queries=slice(-40, None), keys=slice(-40, None)
     )
+    export(tape, out / "atlas.html", title="lookbehind demo")
     return [path for name in WRITTEN if (path := out / name).exists()]

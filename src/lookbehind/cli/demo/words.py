@@ -170,8 +170,8 @@ def show_written(written: list[Path], out: Path) -> None:
     _put(grid)
     console.print()
     for line in (
-        f"Next: lookbehind heads {out / TAPE} --sort induction",
-        f"      lookbehind export {out / TAPE} -o map.html --layer 1 --head 0",
+        f"Next: lookbehind view {out / TAPE}",
+        f"      lookbehind heads {out / TAPE} --sort induction",
         '      lookbehind next "def parse(" --steps 10',
     ):
         console.print(Text(f"  {line}"), soft_wrap=True)
