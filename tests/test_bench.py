@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from lookbehind import bench
+from lookbehind.bench import Row, alone, engine
+from lookbehind.engines import native
 from lookbehind.errors import EngineError, InputError
 
 README = Path(__file__).parent.parent / "benchmarks" / "README.md"
@@ -21,8 +23,8 @@ def rows():
 
 def test_every_row_is_a_figure_with_its_unit(rows):
     for row in rows:
-        assert math.isfinite(row.value) and row.value >= 0
-        assert row.unit in ("MB", "s", "ms", "x") and row.name and row.note
+        assert row.value is None or math.isfinite(row.value)
+        assert row.unit in ("MB", "s", "ms", "x", "%", "GFLOP/s", "GB/s") and row.name and row.note
         assert json.loads(json.dumps(row.to_dict())) == row.to_dict()
 
 
@@ -32,8 +34,28 @@ def test_each_figure_has_a_name_of_its_own(rows):
 
 def test_the_page_shows_the_figures_that_are_read(rows):
     page = README.read_text(encoding="utf-8")
-    shown = re.findall(r"^\| ([^|]+?) +\| +[\d.,]+ (MB|s|ms|x) ", page, re.MULTILINE)
-    assert shown == [(row.name, row.unit) for row in rows]
+    shown = re.findall(r"^\| ([^|]+?) +\| +[-\d.,–]+ (MB|s|ms|x|%|GFLOP/s|GB/s) ", page, re.MULTILINE)
+    assert sorted(shown) == sorted((row.name, row.unit) for row in rows)
+
+
+def test_the_page_shows_what_has_to_be_reached(rows):
+    page = README.read_text(encoding="utf-8")
+    shown = re.findall(r"^\| ([^|]+?) +\| [-\d.,–]+ \S+ \| ([\d.]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    assert len(shown) > 30
+    assert shown == [(row.name, f"{row.must:g}", f"{row.aim:g}") for row in rows if row.must is not None]
+
+
+def test_reached_or_not():
+    fast, slow = (Row("speed", value, "x", "", 1.35, 1.5) for value in (1.4, 1.3))
+    assert fast.reached and not slow.reached
+    cheap, dear = (Row("cost", value, "x", "", 0.65, 0.5, at_most=True) for value in (0.6, 0.7))
+    assert cheap.reached and not dear.reached
+    assert Row("unasked", 1.0, "x", "").reached is None and Row("gone", None, "x", "", 2, 3).reached is None
+
+
+def test_what_only_a_compiled_engine_can_be_asked_is_left_out_without_it(monkeypatch):
+    monkeypatch.setattr(native, "_why_missing", "it was not compiled")
+    assert engine.rows(quick=True) == []
 
 
 def test_memory_is_measured(monkeypatch):
@@ -42,16 +64,21 @@ def test_memory_is_measured(monkeypatch):
     def hold(n):
         return lambda: torch.ones(16 * n * n).sum()
 
-    monkeypatch.setattr(bench, "_eager_call", hold)
-    _, extra = bench._alone("eager", 1024)
+    monkeypatch.setattr(alone, "_eager_call", hold)
+    _, extra = alone.alone("eager", 1024)
     assert 60e6 < extra < 90e6
+
+
+def test_a_process_of_its_own_gives_seconds_and_bytes():
+    seconds, extra = alone.fresh("spans", 100_000)
+    assert 0 < seconds < 60 and extra >= 0
 
 
 def test_a_measurement_that_fails_says_which():
     with pytest.raises(
         EngineError, match=r"^bench: measuring nonsense at n = 8 failed: KeyError: 'nonsense'$"
     ):
-        bench._fresh("nonsense", 8)
+        alone.fresh("nonsense", 8)
 
 
 def test_a_device_that_is_not_here_is_refused():

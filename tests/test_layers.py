@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "lookbehind"
 
 # From the ground up. Modules on one level do not import one another, except inside a package of that level.
 LEVELS = [
-    ["errors"],
+    ["errors", "_native"],
     ["line"],
     ["spans"],
     ["pattern", "blocks"],
@@ -81,7 +81,13 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__in
 
 
 def test_every_module_has_a_level():
-    assert {owner(path) for path in MODULES} == set(LEVEL)
+    assert {owner(path) for path in MODULES} == set(LEVEL) - {"_native"}
+
+
+def test_the_compiled_part_has_one_user():
+    named = [path for path in MODULES if "_native" in path.read_text(encoding="utf-8")]
+    users = {path.relative_to(SOURCE).as_posix() for path in named if ("_native", False) in imports(path)}
+    assert users == {"engines/native.py"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))

@@ -1,13 +1,14 @@
 import json
 
+from lookbehind.engines import native
 from tests.cli.verbs import run
 
 
 def test_doctor_says_which_engine_auto_picks_and_why_not_the_others():
     result = run("doctor")
     assert result.exit_code == 0
-    assert "→ torch on cpu: can run; picked by auto on cpu" in result.stdout
-    assert "  reference on cpu: can run; runs when asked for by name; auto prefers torch" in result.stdout
+    assert "→ native on cpu: can run; picked by auto on cpu" in result.stdout
+    assert "  torch on cpu: can run; runs when asked for by name; auto prefers native" in result.stdout
 
 
 def test_doctor_as_json():
@@ -17,4 +18,21 @@ def test_doctor_as_json():
     assert data["versions"]["torch"] == torch.__version__
     assert [
         engine["name"] for engine in data["engines"] if engine["picked"] and engine["device"] == "cpu"
-    ] == ["torch"]
+    ] == ["native"]
+
+
+def test_the_instruction_sets_are_named():
+    here, compiled = native.sets()
+    data = json.loads(run("doctor", "--json").stdout)
+    assert data["instruction_sets"] == {"here": here, "compiled": compiled}
+    shown = " ".join(run("doctor").stdout.split())
+    assert f"instruction sets {here[0]} is used" in shown and all(name in shown for name in compiled)
+
+
+def test_without_the_compiled_part_doctor_says_so_and_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(native, "_native", None)
+    monkeypatch.setattr(native, "_why_missing", "it was not compiled")
+    shown = " ".join(run("doctor").stdout.split())
+    assert "instruction sets none; the native engine was not compiled" in shown
+    assert "native on cpu: cannot run; it was not compiled" in shown
+    assert "→ torch on cpu: can run; picked by auto on cpu" in shown

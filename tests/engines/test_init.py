@@ -13,18 +13,21 @@ from lookbehind.errors import EngineError, InputError
 from lookbehind.pattern import Causal
 
 
-def problem(n: int = 2, device: str = "cpu") -> Problem:
-    q = torch.zeros(1, 1, n, 4, device=device)
+def problem(n: int = 2, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Problem:
+    q = torch.zeros(1, 1, n, 4, device=device, dtype=dtype)
     return Problem(q, q, q, Causal().spans(n), 1.0)
 
 
 def test_auto_takes_the_first_that_can():
-    assert choose(problem()).NAME == "torch"
+    assert choose(problem()).NAME == "native"
+    assert choose(problem(dtype=torch.float64)).NAME == "torch"
     assert choose(problem(), "reference").NAME == "reference"
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"^engine: there is no 'cuda'; choose from auto, torch, reference$"):
+    with pytest.raises(
+        InputError, match=r"^engine: there is no 'cuda'; choose from auto, native, torch, reference$"
+    ):
         logsumexp(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4), Causal(), engine="cuda")
 
 
@@ -37,7 +40,8 @@ def test_a_named_engine_never_falls_back():
 
 def test_when_none_can_each_says_why():
     with pytest.raises(
-        EngineError, match=r"^engine: none can run this call; torch: tensors .*; reference: tensors"
+        EngineError,
+        match=r"^engine: none can run this call; native: it runs on the CPU.*; torch: .*; reference: tensors",
     ):
         choose(problem(device="meta"))
 
@@ -64,5 +68,5 @@ def test_a_module_and_its_name_are_all_an_engine_needs(monkeypatch):
 def test_survey_tells_who_runs_and_whom_auto_picks():
     found = {one.name: one for one in survey() if one.device == "cpu"}
     assert list(found) == list(engines.ORDER)
-    assert found["torch"].can_run and found["torch"].reason == "picked by auto on cpu"
-    assert found["reference"].reason == "runs when asked for by name; auto prefers torch"
+    assert found["native"].can_run and found["native"].reason == "picked by auto on cpu"
+    assert found["torch"].reason == "runs when asked for by name; auto prefers native"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from lookbehind.cli.common import JsonOption, console, print_json, working
+
+if TYPE_CHECKING:
+    from lookbehind.bench import Row
 
 
 def bench(
@@ -30,6 +33,14 @@ def bench(
     if quick:
         console.print("--quick: sizes too small to judge by", style="dim")
     console.print()
+    console.print(_figures([row for row in rows if row.must is None]))
+    targets = [row for row in rows if row.must is not None]
+    if targets:
+        console.print("\nThe native engine, beside what it has to reach and what it is meant to\n")
+        console.print(_targets(targets))
+
+
+def _figures(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(ratio=4)
     table.add_column(justify="right", no_wrap=True)
@@ -37,9 +48,25 @@ def bench(
     table.add_column(ratio=5, style="dim")
     for row in rows:
         table.add_row(row.name, _figure(row.value), row.unit, row.note)
-    console.print(table)
+    return table
 
 
-def _figure(value: float) -> str:
+def _targets(rows: list[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("one thread", ratio=4)
+    for heading in ("read", "", "must", "aim", "2 threads"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    table.add_column(ratio=3, style="dim")
+    for row in rows:
+        read = f"{_figure(row.value)}{' !' if row.reached is False else ''}"
+        table.add_row(
+            row.name, read, row.unit, *(_figure(one) for one in (row.must, row.aim, row.two)), row.note
+        )
+    return table
+
+
+def _figure(value: float | None) -> str:
     """Three digits, and never an exponent for what is counted in thousands."""
+    if value is None:
+        return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

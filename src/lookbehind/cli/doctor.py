@@ -29,6 +29,7 @@ def doctor(as_json: JsonOption = False) -> None:
         table.add_row(name, number or "not installed")
     table.add_row("machine", facts["machine"])
     table.add_row("torch threads", str(facts["threads"]))
+    table.add_row("instruction sets", _sets(facts["instruction_sets"]))
     table.add_row("CUDA", facts["cuda"] or "none")
     console.print(table)
     console.print()
@@ -44,7 +45,7 @@ def examine() -> dict[str, Any]:
     """What `doctor` reports, as plain data."""
     import torch
 
-    from lookbehind.engines import survey
+    from lookbehind.engines import native, survey
 
     engines: list[dict[str, Any]] = []
     picked: set[str] = set()
@@ -58,9 +59,20 @@ def examine() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_cpu()}",
         "threads": torch.get_num_threads(),
+        "instruction_sets": dict(zip(("here", "compiled"), native.sets(), strict=True)),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "engines": engines,
     }
+
+
+def _sets(found: dict[str, list[str]]) -> str:
+    """The native engine's: the one it runs on, and what else it could."""
+    if not found["compiled"]:
+        return "none; the native engine was not compiled"
+    used, *others = found["here"]
+    elsewhere = [name for name in found["compiled"] if name not in found["here"]]
+    also = f"; also runs {', '.join(others)}" if others else ""
+    return f"{used} is used{also}" + (f"; not on this machine: {', '.join(elsewhere)}" if elsewhere else "")
 
 
 def _version(name: str) -> str | None:

@@ -1,0 +1,125 @@
+// attend and logsumexp over tiles of queries: packs them, lets them walk, writes what they bring back.
+#pragma once
+
+#include "pack.h"
+#include "walk.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+// The sink joins the sums; then lse, and what the output is to be multiplied by.
+template <int kExtra, int kTotals>
+static void close(const Scoring& scoring, State& state, Float (&factor)[kVectors]) {
+    const QueryTile& tile = *state.tile;
+    const Bits<kExtra> in = Bits<kExtra>::make(scoring, tile);
+    uint32_t empty = 0;
+    for (int row = 0; row < tile.live; ++row) empty |= (tile.row_ptr[row] == tile.row_ptr[row + 1] ? 1u : 0u) << row;
+    float lse[kTile];
+    for (int v = 0; v < kVectors; ++v) {
+        const Float reference = load(state.reference + v * kLanes);
+        Float sum = load(state.sum[0] + v * kLanes), rounded = load(state.sum[kTotals - 1] + v * kLanes);
+        Float base = in.nats(reference), moved = same(1.0f);
+        if (scoring.sinks) {
+            // Relative to the larger of the two: the sink, or the reference.
+            const Float sink = same(tile.sink), above = in.bits_above(sink, reference);
+            const Mask larger = less(same(0.0f), above);
+            moved = choose(larger, exp2<5>(sub(same(0.0f), above)), same(1.0f));
+            const Float more = choose(larger, same(1.0f), exp2<5>(above));
+            sum = fma(sum, moved, more);
+            rounded = fma(rounded, moved, more);
+            base = choose(larger, sink, base);
+        }
+        const Mask none = lanes(empty >> (v * kLanes));
+        store(lse + v * kLanes, choose(none, same(-kInfinity), add(base, log(sum))));
+        const Float whole = choose(equal(rounded, same(0.0f)), same(0.0f), div(moved, rounded));
+        factor[v] = choose(none, same(0.0f), whole);
+    }
+    if (tile.lse) memcpy(tile.lse, lse, static_cast<size_t>(tile.live) * 4);
+}
+
+// Turns the output back into rows, scaled.
+static void write(const Scoring& scoring, State& state, const Float (&factor)[kVectors]) {
+    const QueryTile& tile = *state.tile;
+    const bool whole = scoring.type == Type::float32 && tile.live == kTile;
+    for (int64_t c = 0; c < scoring.value_columns; c += kLanes) {
+        const int64_t rest = scoring.value_columns - c, columns = rest < kLanes ? rest : kLanes;
+        for (int v = 0; v < kVectors; ++v) {
+            int32_t column[kLanes * kLanes], rows[kLanes * kLanes];
+            LB_UNROLL
+            for (int i = 0; i < kLanes; ++i) {
+                store(column + i * kLanes, bits(mul(load(state.o + (c + i) * kTile + v * kLanes), factor[v])));
+            }
+            const int64_t first = v * kLanes * tile.out_stride + c;
+            if (whole && columns == kLanes) {
+                transpose(column, kLanes, static_cast<int32_t*>(tile.out) + first, tile.out_stride);
+                continue;
+            }
+            transpose(column, kLanes, rows, kLanes);
+            char* to = static_cast<char*>(tile.out) + first * (scoring.type == Type::float32 ? 4 : 2);
+            const int64_t stride = tile.out_stride * (scoring.type == Type::float32 ? 4 : 2);
+            for (int row = 0; row < kLanes && v * kLanes + row < tile.live; ++row, to += stride) {
+                const float* from = reinterpret_cast<const float*>(rows) + row * kLanes;
+                if (scoring.type == Type::bfloat16 && columns == kLanes) {
+                    narrow_bfloat16(reinterpret_cast<uint16_t*>(to), load(from));
+                } else {
+                    narrow_row(scoring.type, from, columns, to);
+                }
+            }
+        }
+    }
+}
+
+constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+static size_t attend_scratch(const Scoring& scoring, int tiles) {
+    const int64_t depth = rounded_up(scoring.depth, kLanes), columns = rounded_up(scoring.columns, kLanes);
+    return static_cast<size_t>(((depth + columns) * tiles + (depth > kBlock ? depth : kBlock)) * kTile * 4);
+}
+
+template <Unit kUnit, int kExtra, bool kValues>
+static void attend_as(const Scoring& scoring, const Head& head, const QueryTile* tiles, int n, void* scratch) {
+    const int64_t depth = rounded_up(scoring.depth, kLanes), columns = rounded_up(scoring.columns, kLanes);
+    State states[kMostTiles];
+    int32_t* room = static_cast<int32_t*>(scratch);
+    int32_t* p = room;
+    room += (depth > kBlock ? depth : kBlock) * kTile;
+    for (int t = 0; t < n; ++t) {
+        State& state = states[t];
+        state.tile = &tiles[t];
+        state.p = p;
+        state.q = room;
+        room += depth * kTile;
+        state.o = reinterpret_cast<float*>(room);
+        room += columns * kTile;
+        state.run = state.key = 0;
+        pack_queries(scoring, tiles[t], p, state.q);
+        for (int i = 0; i < kTile; i += kLanes) {
+            store(state.reference + i, same(-kHuge));
+            for (int sum = 0; sum < kSums; ++sum) {
+                store(state.sum[sum] + i, same(0.0f));
+                store(state.block[sum] + i, same(0.0f));
+            }
+        }
+        if (kValues) memset(state.o, 0, static_cast<size_t>(columns * kTile) * 4);
+    }
+    Walk<kUnit, kExtra, kValues>{scoring, head}.run(states, n);
+    for (int t = 0; t < n; ++t) {
+        Float factor[kVectors];
+        close<kExtra, Walk<kUnit, kExtra, kValues>::kTotals>(scoring, states[t], factor);
+        if (kValues) write(scoring, states[t], factor);
+    }
+}
+
+static void attend(const Scoring& scoring, const Head& head, const QueryTile* tiles, int n, void* scratch) {
+    with_extra(scoring, [&]<int kExtra>() {
+        if constexpr (kDot) {
+            if (scoring.pairs) {
+                return scoring.columns ? attend_as<Unit::pair, kExtra, true>(scoring, head, tiles, n, scratch)
+                                       : attend_as<Unit::pair, kExtra, false>(scoring, head, tiles, n, scratch);
+            }
+        }
+        return scoring.columns ? attend_as<Unit::real, kExtra, true>(scoring, head, tiles, n, scratch)
+                               : attend_as<Unit::real, kExtra, false>(scoring, head, tiles, n, scratch);
+    });
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET

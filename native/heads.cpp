@@ -1,0 +1,132 @@
+#include "heads.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lookbehind {
+
+namespace {
+
+constexpr int64_t kBytesAtOnce = int64_t{4} << 20;
+constexpr int64_t kPart = 1024;      // keys a unit of packing; a multiple of kOddKeys
+constexpr int64_t kNearRows = 1024;  // bytes: rows this far apart at most are read in place; of rows further
+                                     // apart, those read together fall on the same few sets of the cache
+
+int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+int64_t size_of(Type type) { return type == Type::float32 ? 4 : 2; }
+
+}  // namespace
+
+Scoring scoring_of(const Problem& problem, const Kernels& set, bool values) {
+    Scoring scoring;
+    scoring.type = problem.type;
+    scoring.pairs = set.dot && problem.type == Type::bfloat16;
+    scoring.depth = static_cast<int>(scoring.pairs ? (problem.q.columns + 1) / 2 : problem.q.columns);
+    scoring.scale = static_cast<float>(std::abs(problem.scale));
+    scoring.negative = problem.scale < 0;
+    scoring.softcap = static_cast<float>(problem.softcap);
+    scoring.alibi = problem.alibi != nullptr;
+    scoring.sinks = problem.sinks != nullptr;
+    if (values) {
+        scoring.value_columns = static_cast<int>(problem.v.columns);
+        scoring.columns = static_cast<int>(rounded_up(problem.v.columns, set.columns));
+    }
+    return scoring;
+}
+
+Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring, bool values, const Options& options)
+    : problem_(problem), set_(set), scoring_(scoring), options_(options), values_(values) {
+    const Tensor &k = problem.k, &v = problem.v;
+    const int64_t element = size_of(problem.type);
+    padded_ = rounded_up(k.rows, kKeys);
+    parts_ = (padded_ + kPart - 1) / kPart;
+    value_rows_ = scoring.pairs ? padded_ / 2 : padded_;
+    // In place where every row is whole words and no row has to be made up.
+    const bool words = problem.type == Type::float32 ||
+                       (scoring.pairs && (k.columns | k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
+    copies_keys_ = !(words && k.rows == padded_ && k.row_stride * element <= kNearRows);
+    copies_values_ = values && !(problem.type == Type::float32 && k.rows == padded_ && v.columns == scoring.columns &&
+                                 v.row_stride * element <= kNearRows);
+    bytes_ = values ? rounded_up(padded_, kOddKeys) / kOddKeys : 0;
+    if (copies_keys_) bytes_ += padded_ * scoring.depth * 4;
+    if (copies_values_) bytes_ += value_rows_ * scoring.columns * 4;
+    bytes_ = rounded_up(bytes_, 64);
+    const int64_t most = std::max<int64_t>(count(), 1);
+    heads_.resize(static_cast<size_t>(bytes_ ? std::clamp<int64_t>(kBytesAtOnce / bytes_, 1, most) : most));
+    memory_ = Memory(static_cast<size_t>(bytes_ * at_once()));
+}
+
+void Heads::pack(int64_t first) {
+    first_ = first;
+    const int64_t n = std::min(at_once(), count() - first);
+    for (int64_t i = 0; i < n; ++i) place(first + i, memory_.as<char>() + i * bytes_);
+    if (bytes_ == 0) return;
+    const auto unit = [](void* self, int64_t index, int) { static_cast<Heads*>(self)->pack_part(index); };
+    // Some 10 microseconds a part: with few of them another thread would not have started when all is done.
+    const int threads = n * parts_ < 4 ? 1 : options_.threads;
+    parallel(threads, n * parts_, unit, this, options_);
+}
+
+void Heads::place(int64_t index, char* memory) {
+    const Tensor &k = problem_.k, &v = problem_.v;
+    const int64_t b = index / k.heads, h = index % k.heads;
+    Head& head = heads_[static_cast<size_t>(index - first_)];
+    head = Head{};
+    if (copies_keys_) {
+        head.k = reinterpret_cast<int32_t*>(memory);
+        head.k_stride = scoring_.depth;
+        memory += padded_ * head.k_stride * 4;
+    } else {
+        head.k = static_cast<const int32_t*>(start(k, problem_.type, b, h, 0));
+        head.k_stride = scoring_.pairs ? k.row_stride / 2 : k.row_stride;
+    }
+    if (!values_) return;
+    if (copies_values_) {
+        head.v = reinterpret_cast<int32_t*>(memory);
+        head.v_stride = scoring_.columns;
+        memory += value_rows_ * head.v_stride * 4;
+    } else {
+        head.v = static_cast<const int32_t*>(start(v, problem_.type, b, h, 0));
+        head.v_stride = v.row_stride;
+    }
+    head.odd = reinterpret_cast<uint8_t*>(memory);
+}
+
+void Heads::pack_part(int64_t unit) const {
+    const Tensor &k = problem_.k, &v = problem_.v;
+    const int64_t index = first_ + unit / parts_, begin = unit % parts_ * kPart;
+    const int64_t b = index / k.heads, h = index % k.heads;
+    const Head& packed = head(index);
+    Packing p;
+    p.type = problem_.type;
+    p.pairs = scoring_.pairs;
+    p.rows = std::min(kPart, k.rows - begin);
+    p.padded = std::min(kPart, padded_ - begin);
+    if (copies_keys_) {
+        p.from = start(k, problem_.type, b, h, begin);
+        p.stride = k.row_stride;
+        p.width = k.columns;
+        p.to = const_cast<int32_t*>(packed.k) + begin * packed.k_stride;
+        p.to_stride = packed.k_stride;
+        set_.pack_keys(p);
+    }
+    if (!values_) return;
+    const int64_t keys_a_row = scoring_.pairs ? 2 : 1;
+    if (copies_values_) {
+        p.from = start(v, problem_.type, b, h, begin);
+        p.stride = v.row_stride;
+        p.width = v.columns;
+        p.to = const_cast<int32_t*>(packed.v) + begin / keys_a_row * packed.v_stride;
+        p.to_stride = packed.v_stride;
+        set_.pack_values(p);
+    }
+    for (int64_t key = begin; key < begin + p.padded; key += kOddKeys) {
+        const int64_t rows = std::min(kOddKeys, begin + p.padded - key) / keys_a_row;
+        const int32_t* values = packed.v + key / keys_a_row * packed.v_stride;
+        const_cast<uint8_t*>(packed.odd)[key / kOddKeys] =
+            set_.odd(values, packed.v_stride, rows, scoring_.columns, scoring_.pairs);
+    }
+}
+
+}  // namespace lookbehind

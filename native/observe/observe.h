@@ -1,0 +1,326 @@
+// observe over one unit: the walk of each tile of queries over the keys it visits.
+#pragma once
+
+#include "../pack.h"
+#include "../runtime.h"
+#include "apart.h"
+#include "careful.h"
+#include "masses.h"
+#include "pixels.h"
+#include "ranks.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+// What the reductions of a call ask of each micro-tile.
+LB_INLINE Asks asks_of(const ObserveCall& call) {
+    Asks asks;
+    const bool map = call.map_sum || call.map_max, map_of_weights = map && !call.map_of_scores;
+    const bool by_key = call.distance || call.n_distances || call.n_masses;  // reductions that read single weights
+    asks.received = call.received;
+    asks.entropy = call.entropy;
+    asks.best = call.top == 1 || (call.max_score && call.top == 0);
+    const bool ranked = asks.best || call.top > 1 || call.map_max;
+    asks.weights = call.received || call.entropy || by_key || (map_of_weights && call.map_sum);
+    asks.sums = asks.weights;  // where nothing else does, they show a NaN
+    asks.exponents = !asks.entropy && (ranked || call.map_of_scores);
+    asks.keep_exponents = call.top > 1 || (map_of_weights && call.map_max);
+    asks.keep_scores = map && call.map_of_scores;
+    const bool aligned = map && call.n_keys % (kMicro * call.map_columns) == 0;
+    asks.keep_weights = by_key || (map_of_weights && (call.map_max || !aligned));
+    return asks;
+}
+
+// The micro-tiles that a tile of queries visits, one after another.
+class Visits {
+public:
+    // live: the lanes that hold a query; a tile that lacks some sees all keys under a mask.
+    Visits(const Rows& rows, int live) : run_(rows.runs), end_(rows.runs + rows.n_runs), all_live_(live == kTile) {
+        live_ = static_cast<uint32_t>((uint64_t{1} << live) - 1);
+        if (run_ != end_) key_ = run_->first;
+    }
+
+    [[gnu::always_inline]] inline bool next(Visit& visit) {
+        if (run_ == end_) return false;
+        if (run_->masks) {
+            visit = {key_, run_->masks + (key_ - run_->first) * run_->step, run_->step};
+        } else {
+            visit = {key_, all_live_ ? nullptr : &live_, 0};
+        }
+        key_ += kMicro;
+        if (key_ >= run_->stop && ++run_ != end_) key_ = run_->first;
+        return true;
+    }
+
+private:
+    const Run *run_, *end_;
+    int64_t key_ = 0;
+    uint32_t live_;
+    bool all_live_;
+};
+
+template <Unit kUnit, int kExtra>
+class Observer {
+public:
+    Observer(const ObserveUnit& unit, int32_t* scratch)
+        : unit_(unit), call_(*unit.call), depth_(call_.scoring.depth), asks_(asks_of(call_)),
+          all_(kExtra == kPlain && asks_.received && asks_.entropy && asks_.best && asks_.sums &&
+               !asks_.keep_scores && !asks_.keep_exponents),
+          padded_depth_((depth_ + kLanes - 1) / kLanes * kLanes), q_(scratch), room_(scratch + padded_depth_ * kTile),
+          ranks_(call_.top, room_ + padded_depth_ * kTile),
+          masses_(unit, reinterpret_cast<char*>(room_ + padded_depth_ * kTile) + Ranks::bytes(call_.top)),
+          pixels_(unit, pixel_rows_of(unit)), apart_(unit) {}
+
+    void run() {
+        careful_ = false;
+        if (!pass()) {
+            careful_ = true;
+            pass();
+        }
+    }
+
+private:
+    static PixelRows pixel_rows_of(const ObserveUnit& unit) {
+        const ObserveCall& call = *unit.call;
+        if (!call.map_sum && !call.map_max) return {};
+        const int64_t stop = unit.stop * kTile;
+        return pixel_rows(call, unit.first * kTile, stop < call.n_queries ? stop : call.n_queries);
+    }
+
+    // Every tile of the unit; whether all was finite.
+    bool pass() {
+        if (call_.received) clear(unit_.received, (call_.n_keys + kMicro - 1) / kMicro * kMicro);
+        if (call_.n_distances) clear(unit_.by_distance, call_.n_distances + kSpare);
+        if (call_.max_score) *unit_.max_score = -kInfinity;
+        pixels_.clear();
+        for (int64_t tile = unit_.first; tile < unit_.stop; ++tile) {
+            poll();
+            if (!begin(tile)) return false;
+            walk();
+            if (!end()) return false;
+        }
+        return true;
+    }
+
+    static void clear(float* to, int64_t n) { memset(to, 0, static_cast<size_t>(n) * 4); }
+
+    bool is_empty(int lane) const { return call_.row_ptr[row_ + lane] == call_.row_ptr[row_ + lane + 1]; }
+
+    // Whether the tile can be done: carefully, or because every lse is finite where there are keys.
+    bool begin(int64_t index) {
+        row_ = index * kTile;
+        const int64_t left = call_.n_queries - row_;
+        live_ = static_cast<int>(left < kTile ? left : kTile);
+        rows_ = &call_.plan->rows(index);
+        bool finite = true;
+        for (int lane = 0; lane < kTile; ++lane) {
+            float lse = lane < live_ ? unit_.lse[row_ + lane] * kLog2e : 0;
+            if (!(lse - lse == 0)) {
+                // A row without keys has an lse of -inf, and nothing to weigh.
+                if (!careful_ && is_empty(lane)) lse = 0;
+                else finite = false;
+            }
+            lse_[lane] = lse;
+            desk_.minus[lane] = -lse;
+            desk_.entropy[lane] = desk_.all_exponents[lane] = 0;
+            desk_.best[lane] = careful_ ? -kInfinity : kNever;
+            desk_.best_key[lane] = -1;
+        }
+        if (!careful_ && !finite) return false;
+
+        QueryTile& tile = tile_;
+        tile.q = static_cast<const char*>(unit_.q) + row_ * unit_.q_stride * (call_.scoring.type == Type::float32 ? 4 : 2);
+        tile.q_stride = unit_.q_stride;
+        tile.width = unit_.width;
+        tile.live = live_;
+        tile.position = call_.offset + row_;
+        tile.slope = unit_.slope;
+        if (rows_->n_runs) pack_queries(call_.scoring, tile, room_, q_);
+        if (call_.top > 1) ranks_.begin();
+        if (call_.map_sum || call_.map_max) pixels_.begin(row_, live_);
+        if (call_.distance || call_.n_distances) apart_.begin(tile.position);
+        masses_.begin(index);
+        return true;
+    }
+
+    void walk() {
+        Visits visits(*rows_, live_);
+        Visit now, next;
+        if (!visits.next(now)) return;
+        const Bits<kExtra> in = Bits<kExtra>::make(call_.scoring, tile_);
+        int at = 0;
+        if (asks_.received) {
+            desk_.owed = unit_.received;
+            clear(desk_.halves, kMicro * kLanes);
+        }
+        multiply<kUnit>(desk_, at, q_, keys_at(now), depth_);
+        for (bool more = true; more; now = next, at ^= 1) {
+            more = visits.next(next);
+            reduce(in, now, at, more ? keys_at(next) : unit_.keys, more ? depth_ : 0);
+            if (asks_.received) desk_.owed = unit_.received + now.key;
+            rest(now);
+        }
+        if (asks_.received) add_lane_sums(desk_.halves, desk_.owed);
+    }
+
+    [[gnu::always_inline]] inline const int32_t* keys_at(const Visit& visit) const {
+        return turned_at(unit_.keys, visit.key, depth_);
+    }
+
+    // Reduces one micro-tile, and multiplies the next.
+    [[gnu::always_inline]] inline void reduce(const Bits<kExtra>& in, const Visit& now, int at, const int32_t* k, int depth) {
+        if (__builtin_expect(careful_, 0)) {
+            careful_step<kUnit, kExtra>(asks_, in, now, desk_.products[at], lse_, desk_);
+            return multiply<kUnit>(desk_, at ^ 1, q_, k, depth);
+        }
+        if constexpr (kExtra == kPlain) {
+            if (all_ && now.masks) return step<kUnit, kPlain, true, true>(asks_, in, now, desk_, at, q_, k, depth);
+            if (all_) return step<kUnit, kPlain, false, true>(asks_, in, now, desk_, at, q_, k, depth);
+            if (!now.masks) return step<kUnit, kPlain, false, false>(asks_, in, now, desk_, at, q_, k, depth);
+        }
+        static constexpr uint32_t kEvery = ~0u;
+        const Visit masked = now.masks ? now : Visit{now.key, &kEvery, 0};
+        step<kUnit, kExtra, true, false>(asks_, in, masked, desk_, at, q_, k, depth);
+    }
+
+    // The reductions that not every call asks for.
+    [[gnu::always_inline]] inline void rest(const Visit& now) {
+        if (call_.map_sum || call_.map_max) pixels_.add(now, desk_);
+        if (call_.top > 1) ranks_.add(now, careful_ ? desk_.scores : desk_.exponents, careful_);
+        if (call_.distance || call_.n_distances) apart_.add(now, desk_);
+        masses_.add(now, desk_);
+    }
+
+    // Writes the rows of the tile; whether all was finite, or was done carefully.
+    bool end() {
+        if (!careful_ && rows_->n_runs && !was_finite()) return false;
+        if (call_.map_sum || call_.map_max) pixels_.end();
+        masses_.end(row_, live_);
+        for (int lane = 0; lane < live_; ++lane) {
+            const int64_t row = row_ + lane;
+            if (call_.entropy) unit_.entropy[row] = desk_.entropy[lane] == 0 ? 0 : -desk_.entropy[lane] * kLn2;
+            if (call_.distance) unit_.distance[row] = apart_.distances()[lane];
+            if (call_.top) write_top(lane);
+            if (call_.max_score) {
+                float score = asks_.best ? desk_.best[lane] : -kInfinity;
+                const bool any = asks_.best ? desk_.best_key[lane] >= 0 : ranks_.count(lane) > 0;
+                if (!any) continue;
+                if (!asks_.best) score = ranks_.value(lane, 0);
+                if (!careful_) score += lse_[lane];
+                score *= kLn2;
+                if (score > *unit_.max_score || score != score) *unit_.max_score = score;
+            }
+        }
+        return true;
+    }
+
+    // A NaN or an infinity among the exponents shows in every sum that they, or their weights, went into.
+    bool was_finite() const {
+        for (int lane = 0; lane < live_; ++lane) {
+            if (is_empty(lane)) continue;
+            float sum = desk_.entropy[lane] + desk_.all_exponents[lane];
+            if (!(sum - sum == 0)) return false;
+            if (asks_.best && desk_.best_key[lane] < 0) return false;  // all were below kNever
+            if (call_.top > 1 && ranks_.count(lane) < call_.top && ranks_.count(lane) < keys_of(lane)) return false;
+        }
+        return true;
+    }
+
+    int64_t keys_of(int lane) const {
+        int64_t keys = 0;
+        for (int64_t i = call_.row_ptr[row_ + lane]; i < call_.row_ptr[row_ + lane + 1]; ++i) {
+            keys += call_.stops[i] - call_.starts[i];
+        }
+        return keys;
+    }
+
+    void write_top(int lane) {
+        float* weights = unit_.top_weights + (row_ + lane) * call_.top;
+        int64_t* keys = unit_.top_keys + (row_ + lane) * call_.top;
+        for (int64_t rank = 0; rank < call_.top; ++rank) {
+            const bool best = call_.top == 1;
+            const int64_t key = best ? desk_.best_key[lane] : rank < ranks_.count(lane) ? ranks_.key(lane, rank) : -1;
+            keys[rank] = key;
+            weights[rank] = 0;
+            if (key < 0) continue;
+            const float value = best ? desk_.best[lane] : ranks_.value(lane, rank);
+            if (careful_ && lse_[lane] == -kInfinity) continue;  // of such a row nothing weighs
+            float weight[kLanes];
+            store(weight, exp2<5>(same(careful_ ? value - lse_[lane] : value)));
+            weights[rank] = weight[0];
+        }
+    }
+
+    const ObserveUnit& unit_;
+    const ObserveCall& call_;
+    const int depth_;
+    const Asks asks_;
+    const bool all_;
+    const int64_t padded_depth_;
+    int32_t *const q_, *const room_;
+    Ranks ranks_;
+    Masses masses_;
+    Pixels pixels_;
+    Apart apart_;
+    bool careful_ = false;
+    QueryTile tile_;
+    int64_t row_ = 0;
+    int live_ = 0;
+    const Rows* rows_ = nullptr;
+    alignas(64) float lse_[kTile];
+    Desk desk_;
+};
+
+static size_t observe_scratch(const ObserveCall& call) {
+    const int64_t depth = (call.scoring.depth + kLanes - 1) / kLanes * kLanes;
+    return static_cast<size_t>(2 * depth * kTile * 4) + Ranks::bytes(call.top) + Masses::bytes(call.n_masses);
+}
+
+// From what was gathered in rows [first, stop) of pixels to what was asked for; NaN where there is no product.
+static void finish_pixels(const ObserveUnit& unit, int64_t first, int64_t stop) {
+    const ObserveCall& call = *unit.call;
+    const Float unit_of = same(call.map_of_scores ? kLn2 : 1.0f), none = same(__builtin_nanf(""));
+    for (int64_t at = first * call.map_columns, end = stop * call.map_columns; at < end; at += kLanes) {
+        const size_t bytes = static_cast<size_t>(end - at < kLanes ? end - at : kLanes) * 4;
+        const auto some = [bytes](const float* from) __attribute__((always_inline)) {
+            float floats[kLanes];
+            if (bytes == sizeof floats) return load(from);
+            memcpy(floats, from, bytes);
+            return load(floats);
+        };
+        const auto put = [bytes](float* to, Float x) __attribute__((always_inline)) {
+            float floats[kLanes];
+            if (bytes == sizeof floats) return store(to, x);
+            store(floats, x);
+            memcpy(to, floats, bytes);
+        };
+        const Float count = some(call.counts + at);
+        const Mask empty = equal(count, same(0.0f));
+        if (call.map_sum) {
+            const Float sum = mul(some(unit.map_sum + at), unit_of);
+            if (unit.map_sum != unit.map_mean) put(unit.map_sum + at, choose(empty, none, sum));
+            if (unit.map_mean) put(unit.map_mean + at, choose(empty, none, div(sum, count)));
+        }
+        if (call.map_max) {
+            const Float most = some(unit.map_max + at);
+            put(unit.map_max + at, choose(empty, none, call.map_of_scores ? mul(most, unit_of) : exp2<5>(most)));
+        }
+    }
+}
+
+static void observe(const ObserveUnit& unit, void* scratch) {
+    with_extra(unit.call->scoring, [&]<int kExtra>() {
+        if constexpr (kDot) {
+            if (unit.call->scoring.pairs) {
+                return Observer<Unit::pair, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
+            }
+        }
+        Observer<Unit::real, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
+    });
+    if (unit.call->counts == nullptr) return;
+    // Rows that no other unit has a part in.
+    const int64_t stop = unit.stop * kTile;
+    const PixelRows rows = pixel_rows(*unit.call, unit.first * kTile, stop < unit.call->n_queries ? stop : unit.call->n_queries);
+    finish_pixels(unit, rows.first + rows.first_shared, rows.last + 1 - rows.last_shared);
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET

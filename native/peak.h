@@ -1,0 +1,47 @@
+// Multiply-adds that never leave the registers: what no kernel of this set can exceed.
+#pragma once
+
+#include "tile.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+// As many sums as the micro-kernel keeps, so that latency is hidden just as well. Returns 2 * products.
+template <Unit kUnit>
+static double peak_of(int64_t rounds) {
+    constexpr int kSteps = 16;  // a round: the loop itself must cost nothing
+    Float sum[kSub][kVectors];
+    for (int i = 0; i < kSub; ++i) {
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = same(static_cast<float>(i + v));
+    }
+    Float a = same(0.999f), b = same(0.001f);
+    for (int64_t round = 0; round < rounds; ++round) {
+#ifdef __GNUC__
+        asm volatile("" : "+m"(a), "+m"(b));  // or the compiler sees through the loop
+#endif
+        LB_UNROLL
+        for (int step = 0; step < kSteps; ++step) {
+            LB_UNROLL
+            for (int i = 0; i < kSub; ++i) {
+                LB_UNROLL
+                for (int v = 0; v < kVectors; ++v) sum[i][v] = multiply_add<kUnit>(a, b, sum[i][v]);
+            }
+        }
+    }
+    Float all = same(0.0f);
+    for (int i = 0; i < kSub; ++i) {
+        for (int v = 0; v < kVectors; ++v) all = add(all, sum[i][v]);
+    }
+    volatile float kept = sum_of(all);
+    (void)kept;
+    const double products = static_cast<double>(rounds) * kSteps * kSub * kVectors * kLanes;
+    return 2 * products * (kUnit == Unit::pair ? 2 : 1);
+}
+
+static double peak(bool pairs, int64_t rounds) {
+    if constexpr (kDot) {
+        if (pairs) return peak_of<Unit::pair>(rounds);
+    }
+    return peak_of<Unit::real>(rounds);
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET

@@ -1,0 +1,73 @@
+// Functions of a vector, out of a set's primitives. Included at the end of simd/<set>.h.
+#pragma once
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+constexpr int kTile = kLanes * kVectors;  // queries a tile
+constexpr int kMicro = 8;                 // keys a micro-tile: what is visited or left out as a whole
+
+// 2^f for f in [0, 1], exact at 0; relative error 8e-8 (degree 5) or 9e-5 (degree 3: a bfloat16 holds 2e-3).
+template <int kDegree>
+LB_INLINE Float exp2_fraction(Float f) {
+    static_assert(kDegree == 3 || kDegree == 5);
+    if constexpr (kDegree == 3) {
+        Float p = fma(same(0.0770670499f), f, same(0.227644983f));
+        p = fma(p, f, same(0.695116788f));
+        return fma(p, f, same(1.0f));
+    } else {
+        Float p = fma(same(0.00186713019f), f, same(0.00901703006f));
+        p = fma(p, f, same(0.0557999133f));
+        p = fma(p, f, same(0.24016445f));
+        p = fma(p, f, same(0.693151312f));
+        return fma(p, f, same(1.0f));
+    }
+}
+
+// 2^x for any x, to the precision of that degree: 0 for -inf, +inf from 128 on, NaN for NaN.
+template <int kDegree>
+LB_INLINE Float exp2(Float x) {
+#ifdef LB_HAS_SCALE
+    return scale_by_power(exp2_fraction<kDegree>(fraction(x)), x);
+#else
+    // x = n + f with n whole, as a sum with 1.5 * 2^23 leaves n in its low bits; below -126 the result is 0.
+    const Float shift = same(12582912.0f);
+    const Float within = min(same(127.5f), max(same(-127.0f), x));  // NaN passes: it is the second of both
+    const Float near = add(sub(within, same(0.5f)), shift);
+    const Float f = sub(within, sub(near, shift));
+    const Float p = bits(add(bits(exp2_fraction<kDegree>(f)), shift_left<23>(bits(near))));
+    const Float small = keep(not_less(x, same(-126.0f)), p);
+    return choose(not_less(x, same(128.0f)), add(x, same(kInfinity)), small);  // +inf, or NaN
+#endif
+}
+
+// Natural logarithm of x > 0, normal or +inf; 0 gives -inf, NaN stays. Absolute error 1e-7 of max(1, |log x|).
+LB_INLINE Float log(Float x) {
+    // x = 2^e * m with m in [sqrt(1/2), sqrt(2)); log m = 2 atanh((m - 1) / (m + 1)).
+    const Int shifted = sub(bits(x), same(int32_t{0x3f3504f3}));
+    const Float e = to_float(shift_right<23>(shifted));
+    const Float m = bits(add(bit_and(shifted, same(int32_t{0x007fffff})), same(int32_t{0x3f3504f3})));
+    const Float t = div(sub(m, same(1.0f)), add(m, same(1.0f)));
+    const Float t2 = mul(t, t);
+    Float p = fma(same(0.23668788f), t2, same(0.285320669f));
+    p = fma(p, t2, same(0.400004339f));
+    p = fma(p, t2, same(0.666666651f));
+    p = fma(mul(p, t2), t, add(t, t));
+    p = fma(e, same(kLn2), p);
+    p = choose(equal(x, same(0.0f)), same(-kInfinity), p);
+    return choose(less(x, same(kInfinity)), p, x);  // +inf and NaN as they came
+}
+
+// tanh x. Odd polynomial near 0, where 1 - 2 / (e^2x + 1) would cancel.
+LB_INLINE Float tanh(Float x) {
+    const Float x2 = mul(x, x);
+    Float near = fma(same(-0.00570498872745e0f), x2, same(0.0206390887954531f));
+    near = fma(near, x2, same(-0.0537397155531016f));
+    near = fma(near, x2, same(0.133314422036041f));
+    near = fma(near, x2, same(-0.333332819422676f));
+    near = fma(mul(near, x2), x, x);
+    const Float e = exp2<5>(mul(x, same(2 * kLog2e)));
+    const Float far = sub(same(1.0f), div(same(2.0f), add(e, same(1.0f))));
+    return choose(less(x2, same(0.625f * 0.625f)), near, far);
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET

@@ -1,0 +1,134 @@
+// The micro-kernel: a tile of scores in registers, 32 queries (in the lanes) by 8 keys.
+//
+// Queries and keys are rows of 32-bit words: a float32, or a pair of bfloat16 where the set has the dot
+// instruction. `depth` counts words.
+#pragma once
+
+#include "simd/common.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+// What the sums are made of: float32 multiply-adds, or dot products of bfloat16 pairs.
+enum class Unit { real, pair };
+
+template <Unit kUnit>
+LB_INLINE Float multiply_add(Float a, Float b, Float to) {
+#ifdef LB_HAS_DOT
+    if constexpr (kUnit == Unit::pair) return dot(bits(a), bits(b), to);
+#endif
+    return fma(a, b, to);
+}
+
+LB_INLINE Float broadcast(const int32_t* word) {
+    float x;
+    memcpy(&x, word, 4);
+    return same(x);
+}
+
+#ifndef LB_HAS_DOT
+Int pairs(Float low, Float high);  // never called
+#endif
+
+// Words of a pair of bfloat16 are no floats, but they travel as such: loads and broadcasts change no bit.
+LB_INLINE Float load_words(const int32_t* from) { return bits(load(from)); }
+
+// s_ij of one micro-tile as q_i.k_j, unscaled.
+struct Scores {
+    Float of[kMicro][kVectors];
+};
+
+// Other work to be done among the sums of one micro-tile comes in this many pieces, some at a time: fewer places
+// cost fewer instructions around the loops between them.
+constexpr int kPieces = kMicro / 2 * kVectors;
+constexpr int kPiecesAtOnce = 2;
+
+// q: [depth][kTile], a column a query. k: eight rows, `stride` words apart.
+//
+// beside(piece) is called for each piece, at even distances in the stream of multiply-adds. They keep two of the
+// machine's pipes busy; what runs on the others (rounding, additions, stores) is free if it is close by, and
+// the processor looks ahead only some hundred instructions. `piece` is a constant once unrolled.
+template <Unit kUnit, class Beside>
+LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int depth, Scores& s, const Beside& beside) {
+    constexpr int kPlaces = kPieces / kPiecesAtOnce * kSub / kMicro;
+    const int part = depth / kPlaces;
+    LB_UNROLL
+    for (int first = 0; first < kMicro; first += kSub) {
+        Float sum[kSub][kVectors];
+        LB_UNROLL
+        for (int j = 0; j < kSub; ++j) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) sum[j][v] = same(0.0f);
+        }
+        const int32_t* low = k + first * stride;
+        const int32_t* high = low + kSub / 2 * stride;
+        const int32_t* column = q;
+        const auto steps = [&](int n) __attribute__((always_inline)) {
+            for (int d = 0; d < n; ++d, column += kTile, ++low, ++high) {
+                Float x[kVectors];
+                LB_UNROLL
+                for (int v = 0; v < kVectors; ++v) x[v] = load_words(column + v * kLanes);
+                LB_UNROLL
+                for (int j = 0; j < kSub; ++j) {
+                    const Float one = broadcast(j < kSub / 2 ? low + j * stride : high + (j - kSub / 2) * stride);
+                    LB_UNROLL
+                    for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
+                }
+            }
+        };
+        LB_UNROLL
+        for (int place = 0; place < kPlaces; ++place) {
+            LB_UNROLL
+            for (int i = 0; i < kPiecesAtOnce; ++i) beside((first / kSub * kPlaces + place) * kPiecesAtOnce + i);
+            steps(place + 1 < kPlaces ? part : depth - part * (kPlaces - 1));
+        }
+        LB_UNROLL
+        for (int j = 0; j < kSub; ++j) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) s.of[first + j][v] = sum[j][v];
+        }
+    }
+}
+
+template <Unit kUnit>
+LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int depth, Scores& s) {
+    score<kUnit>(q, k, stride, depth, s, [](int) {});
+}
+
+// to [columns][kTile] += values^T p: p is [steps][kTile], values are `steps` rows of `columns` words, a multiple
+// of kSub. A step is a key, or a pair of them. `micro_tiles` groups of steps lie at rows[i] of `values`.
+template <Unit kUnit>
+static void accumulate(const int32_t* values, int64_t stride, const int64_t* rows, int micro_tiles, const int32_t* p,
+                       int columns, float* to) {
+    constexpr int kSteps = kUnit == Unit::pair ? kMicro / 2 : kMicro;
+    for (int c = 0; c < columns; c += kSub, to += kSub * kTile) {
+        Float sum[kSub][kVectors];
+        LB_UNROLL
+        for (int i = 0; i < kSub; ++i) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) sum[i][v] = load(to + i * kTile + v * kLanes);
+        }
+        const int32_t* weight = p;
+        for (int m = 0; m < micro_tiles; ++m) {
+            const int32_t* row = values + rows[m] * stride + c;
+            LB_UNROLL
+            for (int step = 0; step < kSteps; ++step, row += stride, weight += kTile) {
+                Float w[kVectors];
+                LB_UNROLL
+                for (int v = 0; v < kVectors; ++v) w[v] = load_words(weight + v * kLanes);
+                LB_UNROLL
+                for (int i = 0; i < kSub; ++i) {
+                    const Float one = broadcast(row + i);
+                    LB_UNROLL
+                    for (int v = 0; v < kVectors; ++v) sum[i][v] = multiply_add<kUnit>(w[v], one, sum[i][v]);
+                }
+            }
+        }
+        LB_UNROLL
+        for (int i = 0; i < kSub; ++i) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) store(to + i * kTile + v * kLanes, sum[i][v]);
+        }
+    }
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET

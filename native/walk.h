@@ -1,0 +1,299 @@
+// The walk of a tile of queries over the keys it visits: weights, their sums, and what they gather of the values.
+//
+// Weights are taken against a reference that follows the largest score from afar: it moves, and sums are
+// rescaled, only where the weights of a micro-tile add up to more than 2^8. So most micro-tiles need no maximum
+// at all, only the sum that is needed anyway. Every decision is made for each query by itself and keys come in
+// the same order always, so a query's bits do not depend on which others share its tile. A weight that is not
+// visible is an exact 0 and adds nothing to any sum; where values are NaN or infinite, so that 0 times them is
+// not 0, they are added lane by lane under a mask.
+#pragma once
+
+#include "scoring.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+constexpr int64_t kBlock = 128;        // keys whose weights are stored before they meet the values
+constexpr float kMostWeight = 256.0f;  // of a micro-tile, before the reference moves
+static_assert(kOddKeys % kBlock == 0);
+
+// Sums of weights: as they are, for lse; and as they are rounded to bfloat16 before they meet the values, for the
+// output: its weights then add up to 1 exactly, and a query that reads a single key gets that key's values.
+constexpr int kSums = 2;
+
+// One tile of queries on its way over the keys. Arrays are [.][kTile], a column a query.
+struct State {
+    const QueryTile* tile;
+    int32_t* q;  // [depth]
+    int32_t* p;  // [kBlock] weights, or half as many pairs; the tiles of a unit share it
+    float* o;    // [columns, rounded up to kLanes]; null for lse alone
+    int64_t run, key;    // where it has come to: a run of tile->rows, a key
+    float reference[kTile];    // a level of the scores (see Bits): weights are relative to it
+    float sum[kSums][kTile];   // of weights, up to this block
+    float block[kSums][kTile]; // of weights, in this block: apart, so that long sums round less
+};
+
+// The micro-tiles of a block whose weights wait for their values.
+struct Pending {
+    int count = 0;
+    int64_t rows[kBlock / kMicro];           // of v
+    const uint32_t* masks[kBlock / kMicro];  // null: all lanes see all keys
+    int64_t step[kBlock / kMicro];           // in masks, from key to key
+};
+
+// A micro-tile between its scores and its weights.
+struct Fresh {
+    alignas(64) float scores[kMicro * kTile];
+    int64_t key;
+    const uint32_t* masks;  // null: all lanes see all keys
+    int64_t step;           // in masks, from key to key
+};
+
+// The walk of one kind of call. kValues: whether there is an output, or lse alone.
+//
+// The weights of each micro-tile are made while the scores of the next are summed (see `score`).
+template <Unit kUnit, int kExtra, bool kValues>
+struct Walk {
+    static constexpr int kSteps = kUnit == Unit::pair ? kMicro / 2 : kMicro;  // rows of v a micro-tile
+    // bfloat16 weights hold three digits; where only their sum is kept, it is worth seven.
+    static constexpr bool kRounds = kUnit == Unit::pair && kValues;
+    static constexpr int kDegree = kRounds ? 3 : 5;
+    static constexpr int kTotals = kRounds ? 2 : 1;
+
+    const Scoring& scoring;
+    const Head& head;
+
+    // The sums of one micro-tile's weights.
+    struct Total {
+        Float of[kTotals][kVectors];
+    };
+
+    // The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed.
+    template <bool kMasked>
+    struct Weigh {
+        const Bits<kExtra>& in;
+        const Fresh& fresh;
+        int32_t* p;
+        Float base[kVectors];
+        Total& total;
+
+        [[gnu::always_inline]] Weigh(const Bits<kExtra>& in, const Fresh& fresh, int32_t* p, const Float* reference,
+                                     Total& total)
+            : in(in), fresh(fresh), p(p), total(total) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) base[v] = in.base(v, fresh.key, reference[v]);
+        }
+
+        [[gnu::always_inline]] inline void operator()(int piece) const {
+            const int v = piece % kVectors, j = piece / kVectors * 2;
+            Float weight[2];
+            LB_UNROLL
+            for (int i = 0; i < 2; ++i) {
+                const Float product = load(fresh.scores + (j + i) * kTile + v * kLanes);
+                weight[i] = exp2<kDegree>(in.above(product, j + i, base[v]));
+                if constexpr (kMasked) {
+                    weight[i] = keep(lanes(fresh.masks[(j + i) * fresh.step] >> (v * kLanes)), weight[i]);
+                }
+            }
+            if constexpr (kRounds) {
+                const Int both = pairs(weight[0], weight[1]);
+                store(p + j / 2 * kTile + v * kLanes, both);
+                const Float before = j ? total.of[1][v] : same(0.0f);
+                total.of[1][v] = multiply_add<kUnit>(bits(both), bits(same(0x3f803f80)), before);  // times 1 and 1
+            } else if constexpr (kValues) {
+                store(p + j * kTile + v * kLanes, bits(weight[0]));
+                store(p + (j + 1) * kTile + v * kLanes, bits(weight[1]));
+            }
+            const Float two = add(weight[0], weight[1]);
+            total.of[0][v] = j ? add(total.of[0][v], two) : two;
+        }
+    };
+
+    // Lets the weights that wait meet their values.
+    void settle(State& state, Pending& pending) const {
+        if constexpr (kValues) {
+            if (pending.count == 0) return;
+            if (head.odd[pending.rows[0] * kMicro / kSteps / kOddKeys]) {
+                settle_odd(state, pending);
+            } else {
+                accumulate<kUnit>(head.v, head.v_stride, pending.rows, pending.count, state.p, scoring.columns,
+                                  state.o);
+            }
+        }
+        pending.count = 0;
+    }
+
+    // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
+    [[gnu::noinline]] void settle_odd(State& state, const Pending& pending) const {
+        constexpr bool kPair = kUnit == Unit::pair;
+        const auto half = [](Int pair, int j) {
+            return j % 2 ? bit_and(pair, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pair);
+        };
+        for (int c = 0; c < scoring.columns; ++c) {
+            for (int i = 0; i < pending.count * kMicro; ++i) {
+                const int m = i / kMicro, j = i % kMicro, step = kPair ? j / 2 : j;
+                const uint32_t word = pending.masks[m] ? pending.masks[m][j * pending.step[m]] : ~0u;
+                Int value = same(head.v[(pending.rows[m] + step) * head.v_stride + c]);
+                if constexpr (kPair) value = half(value, j);
+                for (int v = 0; v < kVectors; ++v) {
+                    Int weight = load(state.p + (m * kSteps + step) * kTile + v * kLanes);
+                    if constexpr (kPair) weight = half(weight, j);
+                    float* to = state.o + c * kTile + v * kLanes;
+                    const Float before = load(to);
+                    store(to, choose(lanes(word >> (v * kLanes)), fma(bits(weight), bits(value), before), before));
+                }
+            }
+        }
+    }
+
+    // Moves the reference of the lanes whose weights of this micro-tile are too large, and weighs it again.
+    [[gnu::noinline]] void move(const Bits<kExtra>& in, const Fresh& fresh, State& state, Pending& pending,
+                                Total& total) const {
+        Float reference[kVectors], factor[kVectors];
+        bool begun = false;
+        for (int v = 0; v < kVectors; ++v) {
+            Float top = same(-kHuge);
+            for (int j = 0; j < kMicro; ++j) {
+                Float level = in.level(load(fresh.scores + j * kTile + v * kLanes), v, fresh.key + j);
+                if (fresh.masks) level = choose(lanes(fresh.masks[j * fresh.step] >> (v * kLanes)), level, top);
+                top = max(level, top);
+            }
+            const Float before = load(state.reference + v * kLanes);
+            const Mask moves = not_at_most(total.of[0][v], same(kMostWeight));
+            reference[v] = choose(moves, min(in.ahead(top), same(kHuge)), before);
+            store(state.reference + v * kLanes, reference[v]);
+            factor[v] = choose(moves, exp2<5>(in.apart(before, reference[v])), same(1.0f));
+            for (int i = 0; i < kTotals; ++i) {
+                float *sum = state.sum[i] + v * kLanes, *block = state.block[i] + v * kLanes;
+                begun |= any(both(moves, not_at_most(add(load(sum), load(block)), same(0.0f))));
+                store(sum, mul(load(sum), factor[v]));
+                store(block, mul(load(block), factor[v]));
+            }
+        }
+        if (begun) {  // otherwise all that there is of the lanes that move is 0
+            settle(state, pending);
+            for (int c = 0; kValues && c < scoring.columns; ++c) {
+                for (int v = 0; v < kVectors; ++v) {
+                    float* to = state.o + c * kTile + v * kLanes;
+                    store(to, mul(load(to), factor[v]));
+                }
+            }
+        }
+        int32_t* p = state.p + pending.count * kSteps * kTile;
+        for (int piece = 0; piece < kPieces; ++piece) {
+            if (fresh.masks) {
+                Weigh<true>{in, fresh, p, reference, total}(piece);
+            } else {
+                Weigh<false>{in, fresh, p, reference, total}(piece);
+            }
+        }
+    }
+
+    // The micro-tile's weights are made: they join the sums, and wait for their values.
+    [[gnu::always_inline]] inline void enter(const Bits<kExtra>& in, const Fresh& fresh, State& state,
+                                             Pending& pending, Total& total) const {
+        bool moves = false;
+        for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
+        if (__builtin_expect(moves, 0)) move(in, fresh, state, pending, total);
+        LB_UNROLL
+        for (int i = 0; i < kTotals; ++i) {
+            for (int v = 0; v < kVectors; ++v) {
+                float* block = state.block[i] + v * kLanes;
+                store(block, add(load(block), total.of[i][v]));
+            }
+        }
+        pending.rows[pending.count] = fresh.key / kMicro * kSteps;
+        pending.masks[pending.count] = fresh.masks;
+        pending.step[pending.count] = fresh.step;
+        ++pending.count;
+    }
+
+    // The scores of `next`, and beside them the weights of `fresh`. Each may be null.
+    template <bool kMasked>
+    void advance(const Bits<kExtra>& in, const Fresh* fresh, Fresh* next, State& state, Pending& pending) const {
+        Float reference[kVectors];
+        for (int v = 0; v < kVectors; ++v) reference[v] = load(state.reference + v * kLanes);
+        Total total;
+        int32_t* p = state.p + pending.count * kSteps * kTile;
+        if (next) {
+            const int32_t* k = head.k + next->key * head.k_stride;
+            Scores scores;
+            if (fresh) {
+                score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores,
+                             Weigh<kMasked>{in, *fresh, p, reference, total});
+            } else {
+                score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores);
+            }
+            LB_UNROLL
+            for (int j = 0; j < kMicro; ++j) {
+                LB_UNROLL
+                for (int v = 0; v < kVectors; ++v) store(next->scores + j * kTile + v * kLanes, scores.of[j][v]);
+            }
+        } else if (fresh) {
+            const Weigh<kMasked> weigh{in, *fresh, p, reference, total};
+            LB_UNROLL
+            for (int piece = 0; piece < kPieces; ++piece) weigh(piece);
+        }
+        if (fresh) enter(in, *fresh, state, pending, total);
+    }
+
+    // The keys of one block that the tile visits.
+    void visit_block(State& state, int64_t end) const {
+        const Rows& rows = *state.tile->rows;
+        const Bits<kExtra> in = Bits<kExtra>::make(scoring, *state.tile);
+        Pending pending;
+        Fresh buffers[2];
+        Fresh *fresh = nullptr, *next = &buffers[0];
+        const auto advance_to = [&](Fresh* to) {
+            if (fresh && fresh->masks) advance<true>(in, fresh, to, state, pending);
+            else advance<false>(in, fresh, to, state, pending);
+        };
+        while (state.run < rows.n_runs && rows.runs[state.run].first < end) {
+            const Run& run = rows.runs[state.run];
+            const int64_t stop = run.stop < end ? run.stop : end;
+            int64_t key = state.key > run.first ? state.key : run.first;
+            for (; key < stop; key += kMicro) {
+                next->key = key;
+                next->masks = run.masks ? run.masks + (key - run.first) * run.step : nullptr;
+                next->step = run.step;
+                advance_to(next);
+                fresh = next;
+                next = &buffers[fresh == &buffers[0]];
+            }
+            state.key = key;
+            if (key < run.stop) break;
+            ++state.run;
+        }
+        advance_to(nullptr);
+        settle(state, pending);
+        for (int i = 0; i < kTotals; ++i) {
+            for (int v = 0; v < kTile; v += kLanes) {
+                store(state.sum[i] + v, add(load(state.sum[i] + v), load(state.block[i] + v)));
+                store(state.block[i] + v, same(0.0f));
+            }
+        }
+    }
+
+    // Takes the block of keys that is next for any tile, gives it to all tiles that visit it, and so on.
+    void run(State* states, int n) const {
+        constexpr int64_t kDone = INT64_MAX;
+        for (;;) {
+            int64_t block = kDone, next[kMostTiles];
+            for (int t = 0; t < n; ++t) {
+                const State& state = states[t];
+                const Rows& rows = *state.tile->rows;
+                next[t] = kDone;
+                if (state.run < rows.n_runs) {
+                    const int64_t first = rows.runs[state.run].first;
+                    next[t] = (state.key > first ? state.key : first) / kBlock;
+                }
+                if (next[t] < block) block = next[t];
+            }
+            if (block == kDone) return;
+            for (int t = 0; t < n; ++t) {
+                if (next[t] == block) visit_block(states[t], (block + 1) * kBlock);
+            }
+        }
+    }
+};
+
+}  // namespace lookbehind::LOOKBEHIND_SET
