@@ -3,14 +3,17 @@
 
 #include "pack.h"
 #include "walk.h"
+#ifdef LB_HAS_MATRIX
+#include "matrix/walk.h"
+#endif
 
 namespace lookbehind::LOOKBEHIND_SET {
 
 // The sink joins the sums; then lse, and what the output is to be multiplied by.
-template <int kExtra, int kTotals>
+template <Unit kUnit, int kExtra, int kTotals>
 static void close(const Scoring& scoring, State& state, Float (&factor)[kVectors]) {
     const QueryTile& tile = *state.tile;
-    const Bits<kExtra> in = Bits<kExtra>::make(scoring, tile);
+    const auto in = BitsFor<kUnit, kExtra>::make(scoring, tile);
     uint32_t empty = 0;
     for (int row = 0; row < tile.live; ++row) empty |= (tile.row_ptr[row] == tile.row_ptr[row + 1] ? 1u : 0u) << row;
     float lse[kTile];
@@ -70,9 +73,19 @@ static void write(const Scoring& scoring, State& state, const Float (&factor)[kV
 
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+// Words that the tiles of a unit share: for what waits between scores and values, or for queries to be turned.
+static int64_t weights_room(const Scoring& scoring, int64_t depth) {
+    int64_t room = (depth > kBlock ? depth : kBlock) * kTile;
+#ifdef LB_HAS_MATRIX
+    if (scoring.matrix && room < kMatrixRoom) room = kMatrixRoom;
+#endif
+    (void)scoring;
+    return room;
+}
+
 static size_t attend_scratch(const Scoring& scoring, int tiles) {
     const int64_t depth = rounded_up(scoring.depth, kLanes), columns = rounded_up(scoring.columns, kLanes);
-    return static_cast<size_t>(((depth + columns) * tiles + (depth > kBlock ? depth : kBlock)) * kTile * 4);
+    return static_cast<size_t>(((depth + columns) * tiles * kTile + weights_room(scoring, depth)) * 4);
 }
 
 template <Unit kUnit, int kExtra, bool kValues>
@@ -81,7 +94,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
     State states[kMostTiles];
     int32_t* room = static_cast<int32_t*>(scratch);
     int32_t* p = room;
-    room += (depth > kBlock ? depth : kBlock) * kTile;
+    room += weights_room(scoring, depth);
     for (int t = 0; t < n; ++t) {
         State& state = states[t];
         state.tile = &tiles[t];
@@ -91,6 +104,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         state.o = reinterpret_cast<float*>(room);
         room += columns * kTile;
         state.run = state.key = 0;
+        state.placed = false;
         pack_queries(scoring, tiles[t], p, state.q);
         for (int i = 0; i < kTile; i += kLanes) {
             store(state.reference + i, same(-kHuge));
@@ -101,10 +115,14 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         }
         if (kValues) memset(state.o, 0, static_cast<size_t>(columns * kTile) * 4);
     }
+#ifdef LB_HAS_MATRIX
+    if constexpr (kUnit == Unit::matrix) MatrixWalk<kExtra, kValues>(scoring, head, p).run(states, n);
+    else
+#endif
     Walk<kUnit, kExtra, kValues>{scoring, head}.run(states, n);
     for (int t = 0; t < n; ++t) {
         Float factor[kVectors];
-        close<kExtra, Walk<kUnit, kExtra, kValues>::kTotals>(scoring, states[t], factor);
+        close<kUnit, kExtra, Weights<kUnit, kValues>::kTotals>(scoring, states[t], factor);
         if (kValues) write(scoring, states[t], factor);
     }
 }
@@ -113,8 +131,8 @@ static void attend(const Scoring& scoring, const Head& head, const QueryTile* ti
     with_extra(scoring, [&]<int kExtra>() {
         if constexpr (kDot) {
             if (scoring.pairs) {
-                return scoring.columns ? attend_as<Unit::pair, kExtra, true>(scoring, head, tiles, n, scratch)
-                                       : attend_as<Unit::pair, kExtra, false>(scoring, head, tiles, n, scratch);
+                return scoring.columns ? attend_as<kPairs, kExtra, true>(scoring, head, tiles, n, scratch)
+                                       : attend_as<kPairs, kExtra, false>(scoring, head, tiles, n, scratch);
             }
         }
         return scoring.columns ? attend_as<Unit::real, kExtra, true>(scoring, head, tiles, n, scratch)

@@ -1,6 +1,12 @@
 // Which instruction sets there are, and which of them this machine runs.
 #include "kernels.h"
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace lookbehind {
 
 namespace {
@@ -30,7 +36,27 @@ bool has_avx512bf16() { return false; }
 #endif
 
 // NEON is part of AArch64, and is compiled nowhere else.
+#if defined(__linux__) && defined(__x86_64__)
+// Whether the CPU has the matrix unit with bfloat16, and the system lets this process use it: Linux saves its
+// registers only for those who have asked.
+bool ask_for_amx() {
+    unsigned a, b, c, d;
+    if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    constexpr unsigned kBfloat16 = 1u << 22, kTiles = 1u << 24;
+    if ((d & (kBfloat16 | kTiles)) != (kBfloat16 | kTiles)) return false;
+    constexpr int kAsk = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kAsk, kTileData) == 0;
+}
+bool has_amx() {
+    static const bool has = ask_for_amx();
+    return has;
+}
+#else
+bool has_amx() { return false; }
+#endif
+
 constexpr Candidate kCandidates[] = {
+    {"amx", amx_kernels, has_amx},
     {"avx512bf16", avx512bf16_kernels, has_avx512bf16},
     {"avx512", avx512_kernels, has_avx512},
     {"avx2", avx2_kernels, has_avx2},

@@ -22,7 +22,10 @@ Scoring scoring_of(const Problem& problem, const Kernels& set, bool values) {
     Scoring scoring;
     scoring.type = problem.type;
     scoring.pairs = set.dot && problem.type == Type::bfloat16;
+    scoring.matrix = set.matrix && scoring.pairs;
+    scoring.keys = scoring.matrix ? kMatrixSide : kKeys;
     scoring.depth = static_cast<int>(scoring.pairs ? (problem.q.columns + 1) / 2 : problem.q.columns);
+    if (scoring.matrix) scoring.depth = static_cast<int>(rounded_up(scoring.depth, kMatrixSide / 2));
     scoring.scale = static_cast<float>(std::abs(problem.scale));
     scoring.negative = problem.scale < 0;
     scoring.softcap = static_cast<float>(problem.softcap);
@@ -30,7 +33,7 @@ Scoring scoring_of(const Problem& problem, const Kernels& set, bool values) {
     scoring.sinks = problem.sinks != nullptr;
     if (values) {
         scoring.value_columns = static_cast<int>(problem.v.columns);
-        scoring.columns = static_cast<int>(rounded_up(problem.v.columns, set.columns));
+        scoring.columns = static_cast<int>(rounded_up(problem.v.columns, scoring.matrix ? kMatrixSide : set.columns));
     }
     return scoring;
 }
@@ -39,12 +42,12 @@ Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring,
     : problem_(problem), set_(set), scoring_(scoring), options_(options), values_(values) {
     const Tensor &k = problem.k, &v = problem.v;
     const int64_t element = size_of(problem.type);
-    padded_ = rounded_up(k.rows, kKeys);
+    padded_ = rounded_up(k.rows, scoring.keys);
     parts_ = (padded_ + kPart - 1) / kPart;
     value_rows_ = scoring.pairs ? padded_ / 2 : padded_;
     // In place where every row is whole words and no row has to be made up.
     const bool words = problem.type == Type::float32 ||
-                       (scoring.pairs && (k.columns | k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
+                       (scoring.pairs && k.columns == scoring.depth * 2 && (k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
     copies_keys_ = !(words && k.rows == padded_ && k.row_stride * element <= kNearRows);
     copies_values_ = values && !(problem.type == Type::float32 && k.rows == padded_ && v.columns == scoring.columns &&
                                  v.row_stride * element <= kNearRows);
@@ -101,6 +104,7 @@ void Heads::pack_part(int64_t unit) const {
     Packing p;
     p.type = problem_.type;
     p.pairs = scoring_.pairs;
+    p.matrix = scoring_.matrix;
     p.rows = std::min(kPart, k.rows - begin);
     p.padded = std::min(kPart, padded_ - begin);
     if (copies_keys_) {

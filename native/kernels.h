@@ -11,7 +11,8 @@ namespace lookbehind {
 
 // The keys and values of one kv head, as the micro-kernel reads them: rows of 32-bit words. A word is a float32
 // or, where the set has the dot instruction and the inputs are bfloat16, a pair of bfloat16: two columns of one
-// key, or one column of two consecutive keys' values. Rows can be read up to the next multiple of 8 keys.
+// key, or one column of two consecutive keys' values. Rows can be read up to the next multiple of `Scoring::keys`.
+// The matrix unit reads values turned: of each 32 keys, rows of 16 words, a row a column.
 struct Head {
     const int32_t* k = nullptr;
     int64_t k_stride = 0;          // words from key to key
@@ -21,11 +22,14 @@ struct Head {
 };
 
 constexpr int64_t kOddKeys = 128;
+constexpr int kMatrixSide = 32;
 constexpr int kMostTiles = 8;  // that `Kernels::attend` takes at once
 
 // What holds for every product of a call.
 struct Scoring {
     bool pairs = false;     // words are pairs of bfloat16
+    bool matrix = false;    // and the matrix unit multiplies them
+    int keys = 0;           // they are read in multiples of this
     int depth = 0;          // words of a key
     int columns = 0;        // of v, padded to what `Kernels::columns` says
     int value_columns = 0;  // of v and out as they are
@@ -61,7 +65,7 @@ struct Packing {
     int64_t padded = 0;  // rows to write, the missing ones as 0; a multiple of 8
     int64_t width = 0;
     Type type = Type::float32;
-    bool pairs = false;
+    bool pairs = false, matrix = false;
     int32_t* to = nullptr;
     int64_t to_stride = 0;  // words
 };
@@ -77,6 +81,7 @@ struct Kernels {
     int tile;     // queries a tile
     int columns;  // columns of v come in multiples of this
     bool dot;     // bfloat16 is multiplied as it is
+    bool matrix;  // and by the matrix unit, which reads keys, depths and columns of v in multiples of kMatrixSide
 
     void (*pack_keys)(const Packing&);
     void (*pack_values)(const Packing&);
@@ -106,6 +111,7 @@ struct Kernels {
 };
 
 // The sets compiled in, best first; null where it is not.
+const Kernels* amx_kernels();
 const Kernels* avx512bf16_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();

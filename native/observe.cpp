@@ -74,7 +74,8 @@ public:
         edges_ = 2 * call_.map_columns;
         own_ = rounded_up(received_ + distances_ + edges_ * (call_.map_sum + call_.map_max) + 1, 16);
         // Sums that wait for one another, and turned keys: as many heads at once as fit some megabytes.
-        const int64_t sums_a_head = own_ * units_ * 4, keys_a_head = turned() * call_.scoring.depth * 4;
+        const int64_t sums_a_head = own_ * units_ * 4;
+        const int64_t keys_a_head = call_.scoring.matrix ? 0 : turned() * call_.scoring.depth * 4;
         const int64_t most = kBytesAtOnce / std::max<int64_t>(sums_a_head * group_ + keys_a_head, 1);
         const int64_t at_once = std::clamp<int64_t>(most, 1, heads_.at_once());
         scratch_bytes_ = rounded_up(static_cast<int64_t>(set_.observe_scratch(call_)), 64);
@@ -92,9 +93,11 @@ public:
 private:
     // kv heads first_ and so on.
     void some_heads(int64_t n) {
-        const auto turn = [](void* self, int64_t index, int) { static_cast<Call*>(self)->turn(index); };
-        const int64_t parts = n * parts_a_head();
-        parallel(parts < 4 ? 1 : options_.threads, parts, turn, this, options_);
+        if (!call_.scoring.matrix) {
+            const auto turn = [](void* self, int64_t index, int) { static_cast<Call*>(self)->turn(index); };
+            const int64_t parts = n * parts_a_head();
+            parallel(parts < 4 ? 1 : options_.threads, parts, turn, this, options_);
+        }
         for (int64_t i = 0; i < n * group_; ++i) left_[static_cast<size_t>(i)] = units_;
         const auto unit = [](void* self, int64_t index, int thread) { static_cast<Call*>(self)->observe(index, thread); };
         parallel(options_.threads, n * group_ * units_, unit, this, options_);
@@ -151,7 +154,8 @@ private:
         float* own = sums(slot, number);
         ObserveUnit unit;
         unit.call = &call_;
-        unit.keys = keys(head / group_);
+        unit.keys = call_.scoring.matrix ? heads_.head(head / group_).k : keys(head / group_);
+        unit.key_stride = heads_.head(head / group_).k_stride;
         unit.q = start(problem_.q, problem_.type, head / problem_.q.heads, h, 0);
         unit.q_stride = problem_.q.row_stride;
         unit.width = problem_.q.columns;

@@ -55,9 +55,41 @@ static void pack_keys(const Packing& p) {
     memset(to, 0, static_cast<size_t>((p.padded - p.rows) * p.to_stride) * 4);
 }
 
+#ifdef LB_HAS_MATRIX
+// Of each kMatrixSide rows: [p.to_stride][kMatrixSide] elements, a row a column of theirs.
+static void turn_values(const Packing& p) {
+    const uint16_t* const from = static_cast<const uint16_t*>(p.from);
+    for (int64_t first = 0; first < p.padded; first += kMatrixSide) {
+        uint16_t* const to = reinterpret_cast<uint16_t*>(p.to + first / 2 * p.to_stride);
+        for (int64_t c = 0; c < p.to_stride; c += kLanes) {
+            const bool whole = first + kMatrixSide <= p.rows && c + kLanes <= p.width;
+            if (whole) {
+                int32_t pairs[kLanes * kLanes];
+                for (int i = 0; i < kLanes; ++i) {
+                    const uint16_t* even = from + (first + 2 * i) * p.stride + c;
+                    const Int low = shift_right_unsigned<16>(bits(widen_bfloat16(even)));
+                    store(pairs + i * kLanes, bit_or(low, bits(widen_bfloat16(even + p.stride))));
+                }
+                transpose(pairs, kLanes, reinterpret_cast<int32_t*>(to) + c * kLanes, kLanes);
+                continue;
+            }
+            for (int64_t i = c; i < c + kLanes; ++i) {
+                for (int64_t j = 0; j < kMatrixSide; ++j) {
+                    const bool exists = first + j < p.rows && i < p.width;
+                    to[i * kMatrixSide + j] = exists ? from[(first + j) * p.stride + i] : uint16_t{0};
+                }
+            }
+        }
+    }
+}
+#endif
+
 // As keys are; but pairs are made of two rows' elements of one column: the low half is the even row's.
 static void pack_values(const Packing& p) {
     if (!p.pairs) return pack_keys(p);
+#ifdef LB_HAS_MATRIX
+    return turn_values(p);
+#endif
     const uint16_t* even = static_cast<const uint16_t*>(p.from);
     int32_t* to = p.to;
     int64_t row = 0;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include "tile.h"
+#ifdef LB_HAS_MATRIX
+#include "matrix/mill.h"
+#endif
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -37,9 +40,24 @@ static double peak_of(int64_t rounds) {
     return 2 * products * (kUnit == Unit::pair ? 2 : 1);
 }
 
+#ifdef LB_HAS_MATRIX
+// As many registers of sums as the mill keeps.
+template <>
+double peak_of<Unit::matrix>(int64_t rounds) {
+    const Shaped shaped;
+    for (int64_t round = 0; round < rounds; ++round) {
+        multiply_rows<0, 4, 6>();
+        multiply_rows<1, 4, 7>();
+        multiply_rows<2, 5, 6>();
+        multiply_rows<3, 5, 7>();
+    }
+    return 2 * static_cast<double>(rounds) * 4 * kSide * kSide * kStep;
+}
+#endif
+
 static double peak(bool pairs, int64_t rounds) {
     if constexpr (kDot) {
-        if (pairs) return peak_of<Unit::pair>(rounds);
+        if (pairs) return peak_of<kPairs>(rounds);
     }
     return peak_of<Unit::real>(rounds);
 }

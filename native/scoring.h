@@ -11,8 +11,8 @@ namespace lookbehind::LOOKBEHIND_SET {
 // Which of them a call has; a template argument, so that what is not there is not paid for.
 enum Extra : int { kPlain = 0, kSoftcap = 1, kAlibi = 2 };
 
-// The constants of one tile of queries.
-template <int kExtra>
+// The constants of one tile of queries. kInBits: whether levels are in bits, see below.
+template <int kExtra, bool kInBits>
 struct Bits {
     float scale, scale_in_nats;  // per unit of what `bend` returns
     float into;       // score to the argument of tanh
@@ -53,28 +53,30 @@ struct Bits {
         return fma(bend(product), same(scale), biased(v, key, more));
     }
 
-    // A level orders the scores of a query: the score in bits where there is a bias, else before it is scaled, so
-    // that equal scores are exactly 0 bits apart, however large they are.
+    // A level orders the scores of a query: the score in bits, or before it is scaled, so that equal scores are exactly
+    // 0 bits apart, however large they are. In bits they are apart by what rounding the reference costs, the same
+    // for all keys of a query; where there is a bias that cannot be helped.
     [[gnu::always_inline]] inline Float level(Float product, int v, int64_t key) const {
-        if constexpr (kExtra & kAlibi) return exponent(product, v, key, same(0.0f));
+        if constexpr (kInBits) return exponent(product, v, key, same(0.0f));
         return bend(product);
     }
 
     // What `above` needs to know of a level, for the micro-tile that begins at that key.
     [[gnu::always_inline]] inline Float base(int v, int64_t key, Float reference) const {
-        if constexpr (kExtra & kAlibi) return biased(v, key, sub(same(0.0f), reference));
+        if constexpr (kInBits) return biased(v, key, sub(same(0.0f), reference));
         return reference;
     }
 
     // How many bits the score of the micro-tile's key j is above the level that `base` was told.
     [[gnu::always_inline]] inline Float above(Float product, int j, Float base) const {
         if constexpr (kExtra & kAlibi) return fma(bend(product), same(scale), add(base, same(step[j])));
+        if constexpr (kInBits) return fma(bend(product), same(scale), base);
         return apart(bend(product), base);
     }
 
     // How many bits one level is above another.
     [[gnu::always_inline]] inline Float apart(Float one, Float other) const {
-        if constexpr (kExtra & kAlibi) return sub(one, other);
+        if constexpr (kInBits) return sub(one, other);
         return mul(sub(one, other), same(scale));
     }
 
@@ -87,12 +89,12 @@ struct Bits {
 
     // How many bits a score is above a level.
     [[gnu::always_inline]] inline Float bits_above(Float score, Float reference) const {
-        return fma(sub(same(0.0f), reference), same(kExtra & kAlibi ? 1.0f : scale), mul(score, same(kLog2e)));
+        return fma(sub(same(0.0f), reference), same(kInBits ? 1.0f : scale), mul(score, same(kLog2e)));
     }
 
     // The score of that level.
     [[gnu::always_inline]] inline Float nats(Float reference) const {
-        return mul(reference, same(kExtra & kAlibi ? kLn2 : scale_in_nats));
+        return mul(reference, same(kInBits ? kLn2 : scale_in_nats));
     }
 
 private:
@@ -104,6 +106,10 @@ private:
         return more;
     }
 };
+
+// Those of a unit. The matrix unit leaves the vectors with nothing but weights, so they are worth an instruction.
+template <Unit kUnit, int kExtra>
+using BitsFor = Bits<kExtra, (kExtra & kAlibi) != 0 || kUnit == Unit::matrix>;
 
 // Calls `body.template operator()<extra>()` with what the call has.
 template <class Body>

@@ -8,13 +8,22 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-// What the sums are made of: float32 multiply-adds, or dot products of bfloat16 pairs.
-enum class Unit { real, pair };
+// What the sums are made of: float32 multiply-adds; dot products of bfloat16 pairs, by vectors or by the matrix unit.
+enum class Unit { real, pair, matrix };
+
+constexpr bool is_pairs(Unit unit) { return unit != Unit::real; }
+
+// What bfloat16 is multiplied by, where kDot.
+#ifdef LB_HAS_MATRIX
+constexpr Unit kPairs = Unit::matrix;
+#else
+constexpr Unit kPairs = Unit::pair;
+#endif
 
 template <Unit kUnit>
 LB_INLINE Float multiply_add(Float a, Float b, Float to) {
 #ifdef LB_HAS_DOT
-    if constexpr (kUnit == Unit::pair) return dot(bits(a), bits(b), to);
+    if constexpr (is_pairs(kUnit)) return dot(bits(a), bits(b), to);
 #endif
     return fma(a, b, to);
 }
@@ -99,7 +108,7 @@ LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int dep
 template <Unit kUnit>
 static void accumulate(const int32_t* values, int64_t stride, const int64_t* rows, int micro_tiles, const int32_t* p,
                        int columns, float* to) {
-    constexpr int kSteps = kUnit == Unit::pair ? kMicro / 2 : kMicro;
+    constexpr int kSteps = is_pairs(kUnit) ? kMicro / 2 : kMicro;
     for (int c = 0; c < columns; c += kSub, to += kSub * kTile) {
         Float sum[kSub][kVectors];
         LB_UNROLL

@@ -8,7 +8,7 @@
 // not 0, they are added lane by lane under a mask.
 #pragma once
 
-#include "scoring.h"
+#include "weigh.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -16,9 +16,8 @@ constexpr int64_t kBlock = 128;        // keys whose weights are stored before t
 constexpr float kMostWeight = 256.0f;  // of a micro-tile, before the reference moves
 static_assert(kOddKeys % kBlock == 0);
 
-// Sums of weights: as they are, for lse; and as they are rounded to bfloat16 before they meet the values, for the
-// output: its weights then add up to 1 exactly, and a query that reads a single key gets that key's values.
-constexpr int kSums = 2;
+constexpr int kSums = 2;  // of weights, at most: see Weights
+
 
 // One tile of queries on its way over the keys. Arrays are [.][kTile], a column a query.
 struct State {
@@ -27,6 +26,7 @@ struct State {
     int32_t* p;  // [kBlock] weights, or half as many pairs; the tiles of a unit share it
     float* o;    // [columns, rounded up to kLanes]; null for lse alone
     int64_t run, key;    // where it has come to: a run of tile->rows, a key
+    bool placed;         // whether its references have been near its scores; only matrix/walk.h asks
     float reference[kTile];    // a level of the scores (see Bits): weights are relative to it
     float sum[kSums][kTile];   // of weights, up to this block
     float block[kSums][kTile]; // of weights, in this block: apart, so that long sums round less
@@ -40,73 +40,18 @@ struct Pending {
     int64_t step[kBlock / kMicro];           // in masks, from key to key
 };
 
-// A micro-tile between its scores and its weights.
-struct Fresh {
-    alignas(64) float scores[kMicro * kTile];
-    int64_t key;
-    const uint32_t* masks;  // null: all lanes see all keys
-    int64_t step;           // in masks, from key to key
-};
-
 // The walk of one kind of call. kValues: whether there is an output, or lse alone.
 //
 // The weights of each micro-tile are made while the scores of the next are summed (see `score`).
 template <Unit kUnit, int kExtra, bool kValues>
 struct Walk {
-    static constexpr int kSteps = kUnit == Unit::pair ? kMicro / 2 : kMicro;  // rows of v a micro-tile
-    // bfloat16 weights hold three digits; where only their sum is kept, it is worth seven.
-    static constexpr bool kRounds = kUnit == Unit::pair && kValues;
-    static constexpr int kDegree = kRounds ? 3 : 5;
-    static constexpr int kTotals = kRounds ? 2 : 1;
+    using W = Weights<kUnit, kValues>;
+    using In = BitsFor<kUnit, kExtra>;
+    using Total = typename W::Total;
+    static constexpr int kSteps = W::kSteps, kTotals = W::kTotals;
 
     const Scoring& scoring;
     const Head& head;
-
-    // The sums of one micro-tile's weights.
-    struct Total {
-        Float of[kTotals][kVectors];
-    };
-
-    // The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed.
-    template <bool kMasked>
-    struct Weigh {
-        const Bits<kExtra>& in;
-        const Fresh& fresh;
-        int32_t* p;
-        Float base[kVectors];
-        Total& total;
-
-        [[gnu::always_inline]] Weigh(const Bits<kExtra>& in, const Fresh& fresh, int32_t* p, const Float* reference,
-                                     Total& total)
-            : in(in), fresh(fresh), p(p), total(total) {
-            LB_UNROLL
-            for (int v = 0; v < kVectors; ++v) base[v] = in.base(v, fresh.key, reference[v]);
-        }
-
-        [[gnu::always_inline]] inline void operator()(int piece) const {
-            const int v = piece % kVectors, j = piece / kVectors * 2;
-            Float weight[2];
-            LB_UNROLL
-            for (int i = 0; i < 2; ++i) {
-                const Float product = load(fresh.scores + (j + i) * kTile + v * kLanes);
-                weight[i] = exp2<kDegree>(in.above(product, j + i, base[v]));
-                if constexpr (kMasked) {
-                    weight[i] = keep(lanes(fresh.masks[(j + i) * fresh.step] >> (v * kLanes)), weight[i]);
-                }
-            }
-            if constexpr (kRounds) {
-                const Int both = pairs(weight[0], weight[1]);
-                store(p + j / 2 * kTile + v * kLanes, both);
-                const Float before = j ? total.of[1][v] : same(0.0f);
-                total.of[1][v] = multiply_add<kUnit>(bits(both), bits(same(0x3f803f80)), before);  // times 1 and 1
-            } else if constexpr (kValues) {
-                store(p + j * kTile + v * kLanes, bits(weight[0]));
-                store(p + (j + 1) * kTile + v * kLanes, bits(weight[1]));
-            }
-            const Float two = add(weight[0], weight[1]);
-            total.of[0][v] = j ? add(total.of[0][v], two) : two;
-        }
-    };
 
     // Lets the weights that wait meet their values.
     void settle(State& state, Pending& pending) const {
@@ -124,7 +69,7 @@ struct Walk {
 
     // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
     [[gnu::noinline]] void settle_odd(State& state, const Pending& pending) const {
-        constexpr bool kPair = kUnit == Unit::pair;
+        constexpr bool kPair = is_pairs(kUnit);
         const auto half = [](Int pair, int j) {
             return j % 2 ? bit_and(pair, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pair);
         };
@@ -146,7 +91,7 @@ struct Walk {
     }
 
     // Moves the reference of the lanes whose weights of this micro-tile are too large, and weighs it again.
-    [[gnu::noinline]] void move(const Bits<kExtra>& in, const Fresh& fresh, State& state, Pending& pending,
+    [[gnu::noinline]] void move(const In& in, const Fresh& fresh, State& state, Pending& pending,
                                 Total& total) const {
         Float reference[kVectors], factor[kVectors];
         bool begun = false;
@@ -181,15 +126,15 @@ struct Walk {
         int32_t* p = state.p + pending.count * kSteps * kTile;
         for (int piece = 0; piece < kPieces; ++piece) {
             if (fresh.masks) {
-                Weigh<true>{in, fresh, p, reference, total}(piece);
+                Weigh<kUnit, kExtra, kValues, true>{in, fresh, p, reference, total}(piece);
             } else {
-                Weigh<false>{in, fresh, p, reference, total}(piece);
+                Weigh<kUnit, kExtra, kValues, false>{in, fresh, p, reference, total}(piece);
             }
         }
     }
 
     // The micro-tile's weights are made: they join the sums, and wait for their values.
-    [[gnu::always_inline]] inline void enter(const Bits<kExtra>& in, const Fresh& fresh, State& state,
+    [[gnu::always_inline]] inline void enter(const In& in, const Fresh& fresh, State& state,
                                              Pending& pending, Total& total) const {
         bool moves = false;
         for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
@@ -209,7 +154,7 @@ struct Walk {
 
     // The scores of `next`, and beside them the weights of `fresh`. Each may be null.
     template <bool kMasked>
-    void advance(const Bits<kExtra>& in, const Fresh* fresh, Fresh* next, State& state, Pending& pending) const {
+    void advance(const In& in, const Fresh* fresh, const Fresh* next, State& state, Pending& pending) const {
         Float reference[kVectors];
         for (int v = 0; v < kVectors; ++v) reference[v] = load(state.reference + v * kLanes);
         Total total;
@@ -219,7 +164,7 @@ struct Walk {
             Scores scores;
             if (fresh) {
                 score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores,
-                             Weigh<kMasked>{in, *fresh, p, reference, total});
+                             Weigh<kUnit, kExtra, kValues, kMasked>{in, *fresh, p, reference, total});
             } else {
                 score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores);
             }
@@ -229,7 +174,7 @@ struct Walk {
                 for (int v = 0; v < kVectors; ++v) store(next->scores + j * kTile + v * kLanes, scores.of[j][v]);
             }
         } else if (fresh) {
-            const Weigh<kMasked> weigh{in, *fresh, p, reference, total};
+            const Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, *fresh, p, reference, total};
             LB_UNROLL
             for (int piece = 0; piece < kPieces; ++piece) weigh(piece);
         }
@@ -239,9 +184,10 @@ struct Walk {
     // The keys of one block that the tile visits.
     void visit_block(State& state, int64_t end) const {
         const Rows& rows = *state.tile->rows;
-        const Bits<kExtra> in = Bits<kExtra>::make(scoring, *state.tile);
+        const In in = In::make(scoring, *state.tile);
         Pending pending;
-        Fresh buffers[2];
+        alignas(64) float scores[2][kMicro * kTile];
+        Fresh buffers[2] = {{scores[0]}, {scores[1]}};
         Fresh *fresh = nullptr, *next = &buffers[0];
         const auto advance_to = [&](Fresh* to) {
             if (fresh && fresh->masks) advance<true>(in, fresh, to, state, pending);

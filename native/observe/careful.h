@@ -12,7 +12,7 @@ namespace lookbehind::LOOKBEHIND_SET {
 // infinite, and of weights that are all 0 the keys with the larger scores are as good as any. A NaN is larger
 // than every number. desk.best_key is -1 where no key has been seen.
 template <Unit kUnit, int kExtra>
-static void careful_step(const Asks& asks, const Bits<kExtra>& in, const Visit& now, const float* products,
+static void careful_step(const Asks& asks, const BitsFor<kUnit, kExtra>& in, const Visit& now, const float* products,
                          const float* lse, Desk& desk) {
     if (asks.received) add_lane_sums(desk.halves, desk.owed);
     for (int v = 0; v < kVectors; ++v) {

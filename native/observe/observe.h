@@ -71,6 +71,9 @@ public:
           pixels_(unit, pixel_rows_of(unit)), apart_(unit) {}
 
     void run() {
+#ifdef LB_HAS_MATRIX
+        const Shaped shaped;
+#endif
         careful_ = false;
         if (!pass()) {
             careful_ = true;
@@ -79,6 +82,8 @@ public:
     }
 
 private:
+    using In = BitsFor<kUnit, kExtra>;
+
     static PixelRows pixel_rows_of(const ObserveUnit& unit) {
         const ObserveCall& call = *unit.call;
         if (!call.map_sum && !call.map_max) return {};
@@ -142,11 +147,74 @@ private:
         return true;
     }
 
+#ifdef LB_HAS_MATRIX
+    // A group of keys is reduced, micro-tile by micro-tile, while the mill multiplies the next that is visited.
+    void walk_by_groups() {
+        Visits visits(*rows_, live_), ahead = visits;
+        Visit now, next;
+        if (!visits.next(now)) return;
+        const In in = In::make(call_.scoring, tile_);
+        if (asks_.received) {
+            desk_.owed = unit_.received;
+            clear(desk_.halves, kMicro * kLanes);
+        }
+        mill_ = Mill();  // a pass that was given up may have left something in it
+        bool more = ahead.next(next);
+        int64_t group = -1;
+        for (int at = 1, left = 0;; ) {
+            if (now.key / kGroup != group) {
+                if (group < 0) mill_.begin(products_of(now.key / kGroup, at ^ 1));
+                mill_.finish();
+                at ^= 1;
+                group = now.key / kGroup;
+                while (more && next.key / kGroup == group) more = ahead.next(next);
+                if (more) mill_.begin(products_of(next.key / kGroup, at ^ 1));
+                left = more ? depth_ / kSide : 0;
+            }
+            const int m = static_cast<int>(now.key % kGroup / kMicro), here = (left + kMicros - m - 1) / (kMicros - m);
+            left -= here;
+            reduce_beside(in, now, desk_.products[at] + m * kMicro * kTile, here);
+            if (asks_.received) desk_.owed = unit_.received + now.key;
+            rest(now);
+            if (!visits.next(now)) break;
+        }
+        if (asks_.received) add_lane_sums(desk_.halves, desk_.owed);
+    }
+
+    Product products_of(int64_t group, int at) {
+        Product product;
+        product.a = unit_.keys + group * kGroup * unit_.key_stride;
+        product.a_stride = unit_.key_stride * 4;
+        product.a_step = kStep * 2;
+        product.b = q_;
+        product.c = desk_.products[at];
+        product.steps = depth_ / kSide;
+        return product;
+    }
+
+    [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {
+        if (__builtin_expect(careful_, 0)) {
+            careful_step<kUnit, kExtra>(asks_, in, now, products, lse_, desk_);
+            for (; steps > 0; --steps) mill_.step([](int) {});
+            return;
+        }
+        if constexpr (kExtra == kPlain) {
+            if (all_ && now.masks) return step<kPlain, true, true>(asks_, in, now, desk_, products, mill_, steps);
+            if (all_) return step<kPlain, false, true>(asks_, in, now, desk_, products, mill_, steps);
+            if (!now.masks) return step<kPlain, false, false>(asks_, in, now, desk_, products, mill_, steps);
+        }
+        step<kExtra, true, false>(asks_, in, masked(now), desk_, products, mill_, steps);
+    }
+#endif
+
     void walk() {
+#ifdef LB_HAS_MATRIX
+        if constexpr (kUnit == Unit::matrix) return walk_by_groups();
+#endif
         Visits visits(*rows_, live_);
         Visit now, next;
         if (!visits.next(now)) return;
-        const Bits<kExtra> in = Bits<kExtra>::make(call_.scoring, tile_);
+        const In in = In::make(call_.scoring, tile_);
         int at = 0;
         if (asks_.received) {
             desk_.owed = unit_.received;
@@ -167,7 +235,7 @@ private:
     }
 
     // Reduces one micro-tile, and multiplies the next.
-    [[gnu::always_inline]] inline void reduce(const Bits<kExtra>& in, const Visit& now, int at, const int32_t* k, int depth) {
+    [[gnu::always_inline]] inline void reduce(const In& in, const Visit& now, int at, const int32_t* k, int depth) {
         if (__builtin_expect(careful_, 0)) {
             careful_step<kUnit, kExtra>(asks_, in, now, desk_.products[at], lse_, desk_);
             return multiply<kUnit>(desk_, at ^ 1, q_, k, depth);
@@ -177,9 +245,12 @@ private:
             if (all_) return step<kUnit, kPlain, false, true>(asks_, in, now, desk_, at, q_, k, depth);
             if (!now.masks) return step<kUnit, kPlain, false, false>(asks_, in, now, desk_, at, q_, k, depth);
         }
+        step<kUnit, kExtra, true, false>(asks_, in, masked(now), desk_, at, q_, k, depth);
+    }
+
+    static Visit masked(const Visit& now) {
         static constexpr uint32_t kEvery = ~0u;
-        const Visit masked = now.masks ? now : Visit{now.key, &kEvery, 0};
-        step<kUnit, kExtra, true, false>(asks_, in, masked, desk_, at, q_, k, depth);
+        return now.masks ? now : Visit{now.key, &kEvery, 0};
     }
 
     // The reductions that not every call asks for.
@@ -268,6 +339,9 @@ private:
     const Rows* rows_ = nullptr;
     alignas(64) float lse_[kTile];
     Desk desk_;
+#ifdef LB_HAS_MATRIX
+    Mill mill_;
+#endif
 };
 
 static size_t observe_scratch(const ObserveCall& call) {
@@ -311,7 +385,7 @@ static void observe(const ObserveUnit& unit, void* scratch) {
     with_extra(unit.call->scoring, [&]<int kExtra>() {
         if constexpr (kDot) {
             if (unit.call->scoring.pairs) {
-                return Observer<Unit::pair, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
+                return Observer<kPairs, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
             }
         }
         Observer<Unit::real, kExtra>(unit, static_cast<int32_t*>(scratch)).run();

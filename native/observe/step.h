@@ -6,6 +6,9 @@
 #pragma once
 
 #include "../scoring.h"
+#ifdef LB_HAS_MATRIX
+#include "../matrix/mill.h"
+#endif
 #include "lanes.h"
 #include "unit.h"
 
@@ -37,7 +40,8 @@ struct Visit {
 // All that a tile of queries needs on its way over the keys: in one place, so that one register points to it, as
 // the multiply-adds leave few. Arrays are [.][kTile].
 struct Desk {
-    alignas(64) float products[2][kMicro * kTile];  // q_i.k_j of this micro-tile and of the next
+    // q_i.k_j of this micro-tile, or group of them, and of the next.
+    alignas(64) float products[2][(kPairs == Unit::matrix ? 4 : 1) * kMicro * kTile];
 
     // Of this micro-tile.
     alignas(64) float weights[kMicro * kTile];
@@ -111,27 +115,38 @@ template <Unit kUnit>
     }
 }
 
-// Reduces micro-tile `now`, whose products are in desk.products[at], and puts those of the next micro-tile, whose
-// turned keys are at k, `depth` words deep (0: there is none), into the other. kAll: every one of received, entropy,
-// best and sums is asked, and neither exponents nor scores are kept.
+// What one micro-tile is reduced to, vector by vector. kAll: every one of received, entropy, best and sums is asked, and
+// neither exponents nor scores are kept.
 template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
-[[gnu::noinline]] static void step(const Asks& asks, const Bits<kExtra>& in, const Visit& now, Desk& desk, int at,
-                                   const int32_t* q, const int32_t* k, int depth) {
-    constexpr int kDegree = kUnit == Unit::pair ? 3 : 5;
-    constexpr int kParts = kSub * kVectors;  // vectors reduced beside one pass over the depth
-    const float* const products = desk.products[at];
-    float* const next = desk.products[at ^ 1];
-    Float entropy[kVectors], exponents[kVectors], best[kVectors], sums[kVectors];
-    Int best_key[kVectors];
-    LB_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-        best[v] = load(desk.best + v * kLanes);
-        best_key[v] = load(desk.best_key + v * kLanes);
-        entropy[v] = exponents[v] = sums[v] = same(0.0f);
-    }
-    Float half = same(0.0f);
+struct Reduction {
+    static constexpr int kDegree = is_pairs(kUnit) ? 3 : 5;
 
-    const auto reduce = [&](int j, int v) __attribute__((always_inline)) {
+    const Asks& asks;
+    const BitsFor<kUnit, kExtra>& in;
+    const Visit& now;
+    Desk& desk;
+    const float* const products;  // [kMicro][kTile]
+    Float entropy[kVectors], exponents[kVectors], best[kVectors], sums[kVectors], half;
+    Int best_key[kVectors];
+
+    [[gnu::always_inline]] inline Reduction(const Asks& asks, const BitsFor<kUnit, kExtra>& in, const Visit& now,
+                                            Desk& desk, const float* products)
+        : asks(asks), in(in), now(now), desk(desk), products(products) {
+        LB_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+            best[v] = load(desk.best + v * kLanes);
+            best_key[v] = load(desk.best_key + v * kLanes);
+            entropy[v] = exponents[v] = sums[v] = same(0.0f);
+        }
+        half = same(0.0f);
+    }
+
+    // What the micro-tile before has left over.
+    [[gnu::always_inline]] inline void settle() const {
+        if (kAll || asks.received) add_lane_sums(desk.halves, desk.owed);
+    }
+
+    [[gnu::always_inline]] inline void add(int j, int v) {
         const int place = j * kTile + v * kLanes;
         const Float product = load(products + place);
         Float x = in.exponent(product, v, now.key + j, load(desk.minus + v * kLanes));
@@ -141,21 +156,48 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
             best[v] = choose(better, x, best[v]);
             best_key[v] = choose(better, same(static_cast<int32_t>(now.key) + j), best_key[v]);
         }
-        if (!kAll && asks.exponents) exponents[v] = add(exponents[v], x);
+        if (!kAll && asks.exponents) exponents[v] = plus(exponents[v], x);
         if (!kAll && asks.keep_scores) store(desk.scores + place, in.exponent(product, v, now.key + j, same(0.0f)));
         if (!kAll && asks.keep_exponents) store(desk.exponents + place, x);
         if (kAll || asks.weights) {
             const Float weight = exp2<kDegree>(x);
             if (kAll || asks.entropy) entropy[v] = j == 0 ? mul(weight, x) : fma(weight, x, entropy[v]);
-            if (kAll || asks.sums) sums[v] = j == 0 ? weight : add(sums[v], weight);
+            if (kAll || asks.sums) sums[v] = j == 0 ? weight : plus(sums[v], weight);
             if (kAll || asks.received) {
-                half = v == 0 ? weight : add(half, weight);
+                half = v == 0 ? weight : plus(half, weight);
                 if (v == kVectors - 1) store(desk.halves + j * kLanes, half);
             }
             if (kAll || asks.keep_weights) store(desk.weights + place, weight);
         }
-    };
+    }
 
+    [[gnu::always_inline]] inline void end() const {
+        LB_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+            float* so_far = desk.entropy + v * kLanes;
+            if (kAll || asks.entropy) store(so_far, plus(load(so_far), entropy[v]));
+            so_far = desk.all_exponents + v * kLanes;
+            if (!kAll && asks.exponents) store(so_far, plus(load(so_far), exponents[v]));
+            if (kAll || asks.sums) store(desk.sums + v * kLanes, sums[v]);
+            if (kAll || asks.best) {
+                store(desk.best + v * kLanes, best[v]);
+                store(desk.best_key + v * kLanes, best_key[v]);
+            }
+        }
+    }
+
+private:
+    [[gnu::always_inline]] static inline Float plus(Float a, Float b) { return lookbehind::LOOKBEHIND_SET::add(a, b); }
+};
+
+// Reduces micro-tile `now`, whose products are in desk.products[at], and puts those of the next micro-tile, whose
+// turned keys are at k, `depth` words deep (0: there is none), into the other.
+template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
+[[gnu::noinline]] static void step(const Asks& asks, const BitsFor<kUnit, kExtra>& in, const Visit& now, Desk& desk, int at,
+                                   const int32_t* q, const int32_t* k, int depth) {
+    constexpr int kParts = kSub * kVectors;  // vectors reduced beside one pass over the depth
+    float* const next = desk.products[at ^ 1];
+    Reduction<kUnit, kExtra, kMasked, kAll> reduction(asks, in, now, desk, desk.products[at]);
     LB_UNROLL
     for (int first = 0; first < kMicro; first += kSub) {
         Float sum[kSub][kVectors];
@@ -182,8 +224,8 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
         LB_UNROLL
         for (int i = 0; i < kParts; ++i) {
             multiply(row + part);
-            if (first == 0 && i == 0 && (kAll || asks.received)) add_lane_sums(desk.halves, desk.owed);
-            reduce(first + i / kVectors, i % kVectors);
+            if (first == 0 && i == 0) reduction.settle();
+            reduction.add(first + i / kVectors, i % kVectors);
         }
         multiply(k + first + int64_t{depth} * kTurned);
         LB_UNROLL
@@ -192,19 +234,29 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
             for (int v = 0; v < kVectors; ++v) store(next + (first + j) * kTile + v * kLanes, sum[j][v]);
         }
     }
-
-    LB_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-        float* so_far = desk.entropy + v * kLanes;
-        if (kAll || asks.entropy) store(so_far, add(load(so_far), entropy[v]));
-        so_far = desk.all_exponents + v * kLanes;
-        if (!kAll && asks.exponents) store(so_far, add(load(so_far), exponents[v]));
-        if (kAll || asks.sums) store(desk.sums + v * kLanes, sums[v]);
-        if (kAll || asks.best) {
-            store(desk.best + v * kLanes, best[v]);
-            store(desk.best_key + v * kLanes, best_key[v]);
-        }
-    }
+    reduction.end();
 }
+
+#ifdef LB_HAS_MATRIX
+// Reduces micro-tile `now`, whose products are given, and takes so many steps of the mill beside that.
+template <int kExtra, bool kMasked, bool kAll>
+[[gnu::noinline]] static void step(const Asks& asks, const BitsFor<Unit::matrix, kExtra>& in, const Visit& now, Desk& desk,
+                                   const float* products, Mill& mill, int steps) {
+    constexpr int kParts = kMicro * kVectors;
+    Reduction<Unit::matrix, kExtra, kMasked, kAll> reduction(asks, in, now, desk, products);
+    reduction.settle();
+    const auto add = [&](int first, int stop) __attribute__((always_inline)) {
+        LB_UNROLL
+        for (int i = first; i < stop; ++i) reduction.add(i / kVectors, i % kVectors);
+    };
+    for (; steps > 1; --steps) mill.step([](int) {});
+    if (steps == 1) {
+        mill.step([&](int i) __attribute__((always_inline)) { add(i * kParts / 4, (i + 1) * kParts / 4); });
+    } else {
+        add(0, kParts);
+    }
+    reduction.end();
+}
+#endif
 
 }  // namespace lookbehind::LOOKBEHIND_SET

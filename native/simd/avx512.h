@@ -52,6 +52,8 @@ template <int kBy>
 LB_INLINE Int shift_left(Int a) { return _mm512_slli_epi32(a, kBy); }
 template <int kBy>
 LB_INLINE Int shift_right(Int a) { return _mm512_srai_epi32(a, kBy); }
+template <int kBy>
+LB_INLINE Int shift_right_unsigned(Int a) { return _mm512_srli_epi32(a, kBy); }
 
 // -- masks -----------------------------------------------------------------------------------------------------
 LB_INLINE Mask lanes(uint32_t word) { return static_cast<Mask>(word); }  // bit l: lane l

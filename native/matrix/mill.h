@@ -1,0 +1,118 @@
+// Matrix products in small steps, to be taken between vector instructions: both units of the core then work at once.
+#pragma once
+
+#include "../scoring.h"
+#include "registers.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+static_assert(kTile == 2 * kSide);
+
+constexpr int64_t kGroup = 2 * kSide;  // keys that are multiplied together, at absolute places
+constexpr int kMicros = kGroup / kMicro;  // micro-tiles of a group
+constexpr int64_t kStep = 2 * kSide;   // elements that one step multiplies, of a key or of keys
+
+// c [kGroup][kTile] = or += a [kGroup][steps * kStep] times b [steps * kSide pairs][kTile].
+struct Product {
+    const void* a = nullptr;
+    int64_t a_stride = 0;            // bytes from row to row
+    int64_t a_step = 0;              // bytes from one place to the next
+    const int8_t* places = nullptr;  // of a, one for each step; null: 0, 1, 2, ...
+    const int32_t* b = nullptr;
+    float* c = nullptr;
+    int64_t steps = 0;
+    bool adds = false;               // whether c holds something already
+};
+
+// One product at a time: two by two registers of c, which four registers of a and b feed.
+//
+// What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
+// the next: an instruction that waits blocks, sooner or later, all that come after it.
+class Mill {
+public:
+    void begin(const Product& product) {
+        product_ = product;
+        at_ = 0;
+        load_a<4>(0);
+        load_b<6>(0);
+        load_b<7>(1);
+        load_a<5>(1);
+    }
+
+    bool busy() const { return at_ < product_.steps; }
+
+    // Four multiplications, 64 cycles; only while it is busy. beside(i) is called before each.
+    template <class Beside>
+    [[gnu::always_inline]] inline void step(const Beside& beside) {
+        const bool first = at_++ == 0, more = busy();
+        beside(0);
+        if (first) renew<0>();
+        multiply_rows<0, 4, 6>();
+        beside(1);
+        if (first) renew<1>();
+        multiply_rows<1, 4, 7>();
+        if (more) load_a<4>(0);
+        beside(2);
+        if (first) renew<2>();
+        multiply_rows<2, 5, 6>();
+        if (more) load_b<6>(0);
+        beside(3);
+        if (first) renew<3>();
+        multiply_rows<3, 5, 7>();
+        if (more) {
+            load_b<7>(1);
+            load_a<5>(1);
+        } else {
+            held_ = product_.c;
+        }
+    }
+
+    // Until all is done and stored.
+    void finish() {
+        while (busy()) step([](int) {});
+        if (held_ == nullptr) return;
+        store<0>();
+        store<1>();
+        store<2>();
+        store<3>();
+        held_ = nullptr;
+    }
+
+private:
+    static constexpr int64_t kRow = kTile * 4;
+
+    template <int kPart>
+    static float* part_of(float* c) {
+        return c + kPart / 2 * kSide * kTile + kPart % 2 * kSide;
+    }
+
+    template <int kPart>
+    [[gnu::always_inline]] inline void store() {
+        store_rows<kPart>(part_of<kPart>(held_), kRow);
+    }
+
+    template <int kPart>
+    [[gnu::always_inline]] inline void renew() {
+        if (held_) store<kPart>();
+        if (product_.adds) load_rows<kPart>(part_of<kPart>(product_.c), kRow);
+        else zero_rows<kPart>();
+    }
+
+    template <int kRegister>
+    [[gnu::always_inline]] inline void load_a(int64_t half) {
+        const int64_t place = product_.places ? product_.places[at_] : at_;
+        load_rows<kRegister>(static_cast<const char*>(product_.a) + place * product_.a_step + half * kSide * product_.a_stride,
+                             product_.a_stride);
+    }
+
+    template <int kRegister>
+    [[gnu::always_inline]] inline void load_b(int64_t half) {
+        load_rows<kRegister>(product_.b + at_ * kSide * kTile + half * kSide, kRow);
+    }
+
+    Product product_;
+    int64_t at_ = 0;         // the step that is next
+    float* held_ = nullptr;  // where the product before goes, while that is in registers still
+};
+
+}  // namespace lookbehind::LOOKBEHIND_SET

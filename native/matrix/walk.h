@@ -1,0 +1,399 @@
+// The walk of tiles of queries over their keys where the matrix unit multiplies and the vectors only weigh.
+//
+// While a group of keys is weighed, the mill (mill.h) multiplies the next group's scores, and the values of the block
+// before. As in walk.h, references move seldom and for each query by itself; but they move between groups, because
+// the matrix unit adds up a group's products before they join a sum: cut elsewhere, a query's bits would depend on
+// the others in its tile. The first group a tile visits moves all of them at once.
+#pragma once
+
+#include "../walk.h"
+#include "mill.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+constexpr int kGroups = kBlock / kGroup;
+constexpr int64_t kScoresRoom = 2 * kGroup * kTile;                     // words
+constexpr int64_t kMatrixRoom = kScoresRoom + 2 * (kBlock / 2) * kTile;  // words
+
+// Keys [key, key + kGroup), and which of their micro-tiles are visited.
+struct Group {
+    int64_t key;
+    bool visited[kMicros];
+    const uint32_t* masks[kMicros];  // null: all lanes see all keys
+    int64_t step[kMicros];           // in masks, from key to key
+};
+
+// The groups of one block that one tile visits.
+struct BlockVisit {
+    State* state = nullptr;
+    int n = 0;
+    Group groups[kGroups];
+    int8_t places[kGroups];  // of the groups, within the block
+    int32_t* p = nullptr;    // [n][kSide pairs][kTile] weights
+    int settled = 0;         // groups whose weights have met their values
+    int64_t block = 0;
+};
+
+// Visits in the order that shares keys: the block that is next for any tile goes to all tiles that visit it.
+class BlockVisits {
+public:
+    BlockVisits(State* states, int n) : states_(states), n_(n), at_(n) {}
+
+    bool next(BlockVisit& visit) {
+        for (;;) {
+            for (; at_ < n_; ++at_) {
+                if (next_[at_] != block_) continue;
+                gather(states_[at_++], visit);
+                return true;
+            }
+            block_ = kDone;
+            for (int t = 0; t < n_; ++t) {
+                const State& state = states_[t];
+                const Rows& rows = *state.tile->rows;
+                next_[t] = kDone;
+                if (state.run < rows.n_runs) {
+                    const int64_t first = rows.runs[state.run].first;
+                    next_[t] = (state.key > first ? state.key : first) / kBlock;
+                }
+                if (next_[t] < block_) block_ = next_[t];
+            }
+            if (block_ == kDone) return false;
+            at_ = 0;
+        }
+    }
+
+private:
+    static constexpr int64_t kDone = INT64_MAX;
+
+    void gather(State& state, BlockVisit& visit) const {
+        const Rows& rows = *state.tile->rows;
+        const int64_t end = (block_ + 1) * kBlock;
+        visit.state = &state;
+        visit.block = block_;
+        visit.n = visit.settled = 0;
+        while (state.run < rows.n_runs && rows.runs[state.run].first < end) {
+            const Run& run = rows.runs[state.run];
+            const int64_t stop = run.stop < end ? run.stop : end;
+            int64_t key = state.key > run.first ? state.key : run.first;
+            for (; key < stop; key += kMicro) {
+                const int64_t first = key / kGroup * kGroup;
+                if (visit.n == 0 || visit.groups[visit.n - 1].key != first) {
+                    visit.places[visit.n] = static_cast<int8_t>((first - block_ * kBlock) / kGroup);
+                    Group& begun = visit.groups[visit.n++];
+                    begun.key = first;
+                    for (bool& visited : begun.visited) visited = false;
+                }
+                Group& group = visit.groups[visit.n - 1];
+                const int64_t m = (key - first) / kMicro;
+                group.visited[m] = true;
+                group.masks[m] = run.masks ? run.masks + (key - run.first) * run.step : nullptr;
+                group.step[m] = run.step;
+            }
+            state.key = key;
+            if (key < run.stop) break;
+            ++state.run;
+        }
+    }
+
+    State* const states_;
+    const int n_;
+    int at_;
+    int64_t block_ = kDone;
+    int64_t next_[kMostTiles];
+};
+
+// kValues: whether there is an output, or lse alone.
+template <int kExtra, bool kValues>
+class MatrixWalk {
+public:
+    using W = Weights<Unit::matrix, kValues>;
+    using In = BitsFor<Unit::matrix, kExtra>;
+    using Total = typename W::Total;
+
+    // room: kMatrixRoom words.
+    MatrixWalk(const Scoring& scoring, const Head& head, int32_t* room)
+        : scoring_(scoring), head_(head), scores_(reinterpret_cast<float*>(room)), weights_(room + kScoresRoom) {}
+
+    void run(State* states, int n) {
+        const Shaped shaped;
+        BlockVisits visits(states, n);
+        BlockVisit ring[3];
+        BlockVisit *before = &ring[0], *now = &ring[1], *after = &ring[2];
+        bool more = visits.next(*now);
+        if (!more) return;
+        begin_scores(*now, 0);
+        mill_.finish();
+        side_ ^= 1;
+        for (int turn = 0; more; ++turn) {
+            more = visits.next(*after);
+            now->p = weights_ + turn % 2 * (kBlock / 2) * kTile;
+            const In in = In::make(scoring_, *now->state->tile);
+            for (int g = 0; g < now->n; ++g) {
+                if (g + 1 < now->n) begin_scores(*now, g + 1);
+                else if (more) begin_scores(*after, 0);
+                weigh(in, *now, g, pace(now->n - g));
+                mill_.finish();
+                side_ ^= 1;
+            }
+            finish_values();
+            owe_values(*now);
+            add_block(*now->state);
+            BlockVisit* const done = before;
+            before = now;
+            now = after;
+            after = done;
+        }
+        finish_values();
+    }
+
+private:
+    static_assert(kPieces == 8);
+
+    // -- the mill: scores of the group to come first, then values of the block before, some columns a group -------
+
+    float* scores_at(int side) const { return scores_ + side * kGroup * kTile; }
+
+    void begin_scores(const BlockVisit& visit, int g) {
+        Product scores;
+        scores.a_stride = head_.k_stride * 4;
+        scores.a = head_.k + visit.groups[g].key * head_.k_stride;
+        scores.a_step = kStep * 2;
+        scores.b = visit.state->q;
+        scores.c = scores_at(side_ ^ 1);
+        scores.steps = scoring_.depth / kSide;
+        mill_.begin(scores);
+    }
+
+    // Columns [column, column + kGroup), of the groups before `stop` that are not settled.
+    Product values_of(const BlockVisit& visit, int64_t column, int stop) const {
+        const int64_t words = scoring_.columns * kSide;  // of a group of values
+        Product values;
+        values.a = head_.v + visit.block * kGroups * words + column * kSide;
+        values.a_stride = kSide * 4;
+        values.a_step = words * 4;
+        values.places = visit.places + visit.settled;
+        values.b = visit.p + visit.settled * kSide * kTile;
+        values.c = visit.state->o + column * kTile;
+        values.steps = stop - visit.settled;
+        values.adds = true;
+        return values;
+    }
+
+    // The weights of the visit are to meet their values while the next is weighed.
+    void owe_values(BlockVisit& visit) {
+        if constexpr (kValues) {
+            if (is_odd(visit)) return settle_odd(visit, visit.n);
+            if (visit.settled == visit.n) return;
+            owing_ = &visit;
+            column_ = 0;
+        }
+    }
+
+    bool begin_values() {
+        if (owing_ == nullptr) return false;
+        mill_.begin(values_of(*owing_, column_, owing_->n));
+        column_ += static_cast<int>(kGroup);
+        if (column_ == scoring_.columns) owing_ = nullptr;
+        return true;
+    }
+
+    void finish_values() {
+        do mill_.finish();
+        while (begin_values());
+    }
+
+    // How many steps to take while the next of so many groups is weighed, for all values to be done with the last.
+    int pace(int groups) const {
+        int steps = mill_.busy() ? scoring_.depth / kSide : 0;
+        if (owing_) {
+            const int products = (scoring_.columns - column_) / static_cast<int>(kGroup);
+            steps += (products + groups - 1) / groups * (owing_->n - owing_->settled);
+        }
+        return steps;
+    }
+
+    template <class Beside>
+    [[gnu::always_inline]] inline void mill(const Beside& beside) {
+        if (!mill_.busy()) begin_values();
+        mill_.step(beside);
+    }
+
+    // -- weights ------------------------------------------------------------------------------------------------
+
+    static int32_t* weights_of(const BlockVisit& visit, int g, int m) {
+        return visit.p + (g * kSide + m * W::kSteps) * kTile;
+    }
+
+    // Weighs a group, and takes so many steps of the mill beside that.
+    void weigh(const In& in, BlockVisit& visit, int g, int steps) {
+        State& state = *visit.state;
+        Total total;
+        bool moves = !state.placed;
+        if (state.placed) {
+            total = weigh_all(in, visit, g, steps);
+            for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
+        } else {
+            for (int i = 0; i < W::kTotals; ++i) {
+                for (int v = 0; v < kVectors; ++v) total.of[i][v] = same(kInfinity);
+            }
+        }
+        if (__builtin_expect(moves, 0)) move(in, visit, g, total);
+        for (int i = 0; i < W::kTotals; ++i) {
+            for (int v = 0; v < kVectors; ++v) {
+                float* block = state.block[i] + v * kLanes;
+                store(block, add(load(block), total.of[i][v]));
+            }
+        }
+    }
+
+    [[gnu::always_inline]] inline Total weigh_all(const In& in, const BlockVisit& visit, int g, int steps) {
+        const Group& group = visit.groups[g];
+        Float reference[kVectors];
+        for (int v = 0; v < kVectors; ++v) reference[v] = load(visit.state->reference + v * kLanes);
+        Total all;
+        for (int i = 0; i < W::kTotals; ++i) {
+            for (int v = 0; v < kVectors; ++v) all.of[i][v] = same(0.0f);
+        }
+        for (int m = 0; m < kMicros; ++m) {
+            int32_t* const p = weights_of(visit, g, m);
+            const int here = steps * (m + 1) / kMicros - steps * m / kMicros;
+            if (!group.visited[m]) {
+                if (kValues) memset(p, 0, W::kSteps * kTile * 4);
+                for (int i = 0; i < here; ++i) mill([](int) {});
+                continue;
+            }
+            const Fresh fresh = fresh_of(group, m);
+            Total total;
+            if (fresh.masks) weigh_one<true>(in, fresh, p, reference, here, total);
+            else weigh_one<false>(in, fresh, p, reference, here, total);
+            for (int i = 0; i < W::kTotals; ++i) {
+                for (int v = 0; v < kVectors; ++v) all.of[i][v] = add(all.of[i][v], total.of[i][v]);
+            }
+        }
+        return all;
+    }
+
+    template <bool kMasked>
+    [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
+                                                 int steps, Total& total) {
+        const Weigh<Unit::matrix, kExtra, kValues, kMasked> weigh{in, fresh, p, reference, total};
+        const auto pieces = [&](int first, int stop) __attribute__((always_inline)) {
+            LB_UNROLL
+            for (int piece = first; piece < stop; ++piece) weigh(piece);
+        };
+        for (; steps > 2; --steps) mill([](int) {});
+        if (steps == 1) {
+            mill([&](int i) __attribute__((always_inline)) { pieces(2 * i, 2 * i + 2); });
+        } else if (steps == 2) {
+            mill([&](int i) __attribute__((always_inline)) { pieces(i, i + 1); });
+            mill([&](int i) __attribute__((always_inline)) { pieces(4 + i, 5 + i); });
+        } else {
+            pieces(0, kPieces);
+        }
+    }
+
+    Fresh fresh_of(const Group& group, int m) const {
+        return {scores_at(side_) + m * kMicro * kTile, group.key + m * kMicro, group.masks[m], group.step[m]};
+    }
+
+    // Moves the references of the queries whose weights in this group are too large, and weighs it again.
+    [[gnu::noinline]] void move(const In& in, BlockVisit& visit, int g, Total& total) {
+        State& state = *visit.state;
+        const Group& group = visit.groups[g];
+        Float factor[kVectors];
+        bool begun = false;
+        for (int v = 0; v < kVectors; ++v) {
+            Float top = same(-kHuge);
+            for (int m = 0; m < kMicros; ++m) {
+                const Fresh fresh = fresh_of(group, m);
+                for (int j = 0; group.visited[m] && j < kMicro; ++j) {
+                    Float level = in.level(load(fresh.scores + j * kTile + v * kLanes), v, fresh.key + j);
+                    if (fresh.masks) level = choose(lanes(fresh.masks[j * fresh.step] >> (v * kLanes)), level, top);
+                    top = max(level, top);
+                }
+            }
+            float* const place = state.reference + v * kLanes;
+            const Float before = load(place);
+            const Mask moves = not_at_most(total.of[0][v], same(kMostWeight));
+            const Float reference = choose(moves, min(in.ahead(top), same(kHuge)), before);
+            store(place, reference);
+            factor[v] = choose(moves, exp2<5>(in.apart(before, reference)), same(1.0f));
+            for (int i = 0; i < W::kTotals; ++i) {
+                float *sum = state.sum[i] + v * kLanes, *block = state.block[i] + v * kLanes;
+                begun |= any(both(moves, not_at_most(add(load(sum), load(block)), same(0.0f))));
+                store(sum, mul(load(sum), factor[v]));
+                store(block, mul(load(block), factor[v]));
+            }
+        }
+        if (begun && kValues) {  // otherwise all that there is of the queries that move is 0
+            finish_values();
+            settle(visit, g);
+            for (int c = 0; c < scoring_.columns; ++c) {
+                for (int v = 0; v < kVectors; ++v) {
+                    float* to = state.o + c * kTile + v * kLanes;
+                    store(to, mul(load(to), factor[v]));
+                }
+            }
+        }
+        state.placed = true;
+        total = weigh_all(in, visit, g, 0);
+    }
+
+    void add_block(State& state) const {
+        for (int i = 0; i < W::kTotals; ++i) {
+            for (int v = 0; v < kTile; v += kLanes) {
+                store(state.sum[i] + v, add(load(state.sum[i] + v), load(state.block[i] + v)));
+                store(state.block[i] + v, same(0.0f));
+            }
+        }
+    }
+
+    // -- values -------------------------------------------------------------------------------------------------
+
+    bool is_odd(const BlockVisit& visit) const { return head_.odd[visit.block * kBlock / kOddKeys]; }
+
+    // Lets the weights of groups before `stop` meet their values at once.
+    void settle(BlockVisit& visit, int stop) {
+        if (is_odd(visit)) return settle_odd(visit, stop);
+        for (int64_t column = 0; column < scoring_.columns && visit.settled < stop; column += kGroup) {
+            mill_.begin(values_of(visit, column, stop));
+            mill_.finish();
+        }
+        visit.settled = stop;
+    }
+
+    // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
+    [[gnu::noinline]] void settle_odd(BlockVisit& visit, int stop) const {
+        const auto half = [](Int pair, int j) {
+            return j % 2 ? bit_and(pair, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pair);
+        };
+        for (; visit.settled < stop; ++visit.settled) {
+            const Group& group = visit.groups[visit.settled];
+            const int32_t* const values = head_.v + group.key / kGroup * scoring_.columns * kSide;
+            const int32_t* const weights = weights_of(visit, visit.settled, 0);
+            for (int64_t at = 0; at < scoring_.columns * kGroup; ++at) {
+                const int64_t c = at / kGroup, j = at % kGroup, m = j / kMicro;
+                if (!group.visited[m]) continue;
+                const uint32_t word = group.masks[m] ? group.masks[m][j % kMicro * group.step[m]] : ~0u;
+                const Int value = half(same(values[c * kSide + j / 2]), static_cast<int>(j));
+                for (int v = 0; v < kVectors; ++v) {
+                    const Int weight = half(load(weights + j / 2 * kTile + v * kLanes), static_cast<int>(j));
+                    float* to = visit.state->o + c * kTile + v * kLanes;
+                    const Float before = load(to);
+                    store(to, choose(lanes(word >> (v * kLanes)), fma(bits(weight), bits(value), before), before));
+                }
+            }
+        }
+    }
+
+    const Scoring& scoring_;
+    const Head& head_;
+    float* const scores_;     // [2][kGroup][kTile]: of the group that is weighed, and of the next
+    int32_t* const weights_;  // [2][kBlock / 2][kTile] pairs: of the block that is weighed, and of the one before
+    int side_ = 1;            // of scores_, that is weighed
+    Mill mill_;
+    BlockVisit* owing_ = nullptr;  // whose values from column_ on are still to be begun
+    int column_ = 0;
+};
+
+}  // namespace lookbehind::LOOKBEHIND_SET
