@@ -122,7 +122,7 @@ private:
             const char* key[4];
             for (int i = 0; i < 4; ++i) {
                 key[i] = k + (j + i < count ? j + i : count - 1) * bytes;  // one that is not there is hidden later
-                if (j + i < fetches) fetch(fetched + (j + i) * fetched_bytes, width);
+                if (fetched_at(j + i) < fetches) fetch(fetched + fetched_at(j + i) * fetched_bytes, width);
             }
             int r = 0;
             for (; r + 4 <= rows_; r += 4) score_some<kOf, 4>(key, r, j);
@@ -216,7 +216,7 @@ private:
         // next; key after key.
         const int passes = rows_ > 2 ? 2 : 1;
         const bool fetches = walk_.followed() && row / 2 < passes;
-        const char* next = static_cast<const char*>(unit_.k) + (walk_.first() + kSpan + row / 2 * kSpan / 2) * call_.k_stride * kBytes;
+        const char* next = static_cast<const char*>(unit_.k) + (walk_.first() + kSpan) * call_.k_stride * kBytes;
         int64_t c = 0;
         for (; c + 4 * kPair <= values_; c += 4 * kPair) {
             if (fetches && c == 0) add_block<kOf, kRows, 4>(row, c, v, bytes, next, passes);
@@ -238,8 +238,7 @@ private:
         const int64_t next_bytes = call_.k_stride * kBytes;
         for (int j = 0; j < walk_.count(); ++j, v += bytes) {
             if (next && j % every == 0) {
-                fetch(next, call_.width * kBytes);
-                next += next_bytes;
+                fetch(next + fetched_at(row / 2 * (kSpan / 2) + j / every) * next_bytes, call_.width * kBytes);
             }
             Float weight[kRows];
             LB_UNROLL

@@ -130,9 +130,8 @@ private:
             if (fetched) {
                 keys_ahead.touch(j);
                 fetched_ahead.touch(j);
-                fetch(fetched);
-                fetch(fetched + fetched_stride_);
-                fetched += 2 * fetched_stride_;
+                fetch(fetched + fetched_at(j) * fetched_stride_);
+                fetch(fetched + fetched_at(j + 1) * fetched_stride_);
             }
             Float sum[kMicro];
             LB_UNROLL
@@ -279,7 +278,7 @@ private:
         int64_t c = 0;
         for (; c + 4 * kColumns <= values_; c += 4 * kColumns) {
             const uint16_t* next = c == 0 ? fetched_ : nullptr;
-            if (next) add_block<kR, kTogether, 4, true>(row, r, c, v, stride, next + r / 2 * (kSpan / 2) * fetched_stride_);
+            if (next) add_block<kR, kTogether, 4, true>(row, r, c, v, stride, next);
             else add_block<kR, kTogether, 4, false>(row, r, c, v, stride, nullptr);
         }
         for (; c < values_; c += kColumns) add_block<kR, kTogether, 1, false>(row, r, c, v, stride, nullptr);
@@ -302,11 +301,11 @@ private:
             if constexpr (kFetches) {
                 // All of a key before any of the next: with half of each beside the first rows and half beside the
                 // others, memory gave half as much.
-                fetch(next);
-                next += next_stride;
                 if constexpr (kR < 4) {
-                    fetch(next);
-                    next += next_stride;
+                    fetch(next + fetched_at(j) * next_stride);
+                    fetch(next + fetched_at(j + 1) * next_stride);
+                } else {
+                    fetch(next + fetched_at(r / 2 * (kSpan / 2) + j / 2) * next_stride);
                 }
             }
             const uint16_t* const odd = j + 1 < count ? v + stride : zeros_;

@@ -78,6 +78,9 @@ def test_every_set_that_this_machine_has_is_found():
     flags = set(info.read_text().split("flags", 1)[1].split("\n", 1)[0].split())
     wide = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma", "f16c"}
     needed = {
+        "amx": wide | {"avx512_bf16", "amx_tile", "amx_bf16"}
+        if sys.platform == "linux"
+        else {"no other system"},
         "avx512bf16": wide | {"avx512_bf16"},
         "avx512": wide,
         "avx2": {"avx2", "fma", "f16c"},
@@ -344,6 +347,19 @@ def test_a_query_gives_the_same_bits_in_any_company(instructions, dtype):
 
 
 # -- what arrives ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("amx" not in SETS, reason="no matrix unit here, or the system does not lend it")
+def test_the_matrix_unit_is_left_as_pytorch_had_it():
+    """oneDNN shapes the unit's registers for itself and remembers that it did."""
+    a, b = torch.randn(2, 96, 96).bfloat16().unbind()
+    q, k, v = torch.randn(3, 1, 2, 300, 64).bfloat16().unbind()
+    with on("amx", 1):
+        product, (out, lse) = a @ b, attend(q, k, v, Causal(), engine="native")
+        for _ in range(3):
+            assert torch.equal(a @ b, product)
+            again, its_lse = attend(q, k, v, Causal(), engine="native")
+            assert torch.equal(again, out) and torch.equal(its_lse, lse)
 
 
 def test_tensors_are_read_where_they_lie():
