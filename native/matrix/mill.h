@@ -24,6 +24,13 @@ struct Product {
     bool adds = false;               // whether c holds something already
 };
 
+// How many of the steps that are left to take beside micro-tile m of a group: none, if that can be, beside the last, in
+// which what the others have come to is stored.
+constexpr int steps_of(int left, int m) {
+    const int micros = m + 1 < kMicros ? kMicros - 1 - m : 1;
+    return (left + micros - 1) / micros;
+}
+
 // One product at a time: two by two registers of c, which four registers of a and b feed.
 //
 // What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
@@ -67,15 +74,23 @@ public:
         }
     }
 
-    // Until all is done and stored.
-    void finish() {
-        while (busy()) step([](int) {});
+    // Whether the last product that is done, and goes to c, is still in registers.
+    bool holds(const float* c) const { return held_ == c; }
+
+    // Stores what is done; best some time after it was. Not while it is busy.
+    [[gnu::always_inline]] inline void put_down() {
         if (held_ == nullptr) return;
         store<0>();
         store<1>();
         store<2>();
         store<3>();
         held_ = nullptr;
+    }
+
+    // Until all is done and stored.
+    void finish() {
+        while (busy()) step([](int) {});
+        put_down();
     }
 
 private:

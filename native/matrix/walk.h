@@ -132,8 +132,9 @@ public:
                 if (g + 1 < now->n) begin_scores(*now, g + 1);
                 else if (more) begin_scores(*after, 0);
                 weigh(in, *now, g, pace(now->n - g));
-                mill_.finish();
                 side_ ^= 1;
+                // Values may wait in their registers until the mill needs these.
+                if (mill_.busy() || mill_.holds(scores_at(side_))) mill_.finish();
             }
             finish_values();
             owe_values(*now);
@@ -256,7 +257,8 @@ private:
         }
         for (int m = 0; m < kMicros; ++m) {
             int32_t* const p = weights_of(visit, g, m);
-            const int here = steps * (m + 1) / kMicros - steps * m / kMicros;
+            const int here = steps_of(steps, m);
+            steps -= here;
             if (!group.visited[m]) {
                 if (kValues) memset(p, 0, W::kSteps * kTile * 4);
                 for (int i = 0; i < here; ++i) mill([](int) {});
@@ -288,7 +290,9 @@ private:
             mill([&](int i) __attribute__((always_inline)) { pieces(i, i + 1); });
             mill([&](int i) __attribute__((always_inline)) { pieces(4 + i, 5 + i); });
         } else {
-            pieces(0, kPieces);
+            pieces(0, kPieces / 2);
+            if (!mill_.busy()) mill_.put_down();
+            pieces(kPieces / 2, kPieces);
         }
     }
 

@@ -171,7 +171,7 @@ private:
                 if (more) mill_.begin(products_of(next.key / kGroup, at ^ 1));
                 left = more ? depth_ / kSide : 0;
             }
-            const int m = static_cast<int>(now.key % kGroup / kMicro), here = (left + kMicros - m - 1) / (kMicros - m);
+            const int m = static_cast<int>(now.key % kGroup / kMicro), here = steps_of(left, m);
             left -= here;
             reduce_beside(in, now, desk_.products[at] + m * kMicro * kTile, here);
             if (asks_.received) desk_.owed = unit_.received + now.key;

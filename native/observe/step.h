@@ -253,7 +253,9 @@ template <int kExtra, bool kMasked, bool kAll>
     if (steps == 1) {
         mill.step([&](int i) __attribute__((always_inline)) { add(i * kParts / 4, (i + 1) * kParts / 4); });
     } else {
-        add(0, kParts);
+        add(0, kParts / 2);
+        if (!mill.busy()) mill.put_down();
+        add(kParts / 2, kParts);
     }
     reduction.end();
 }
