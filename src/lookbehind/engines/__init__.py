@@ -24,7 +24,7 @@ from lookbehind.errors import EngineError, InputError
 from lookbehind.pattern import Causal
 
 # "auto" takes the first that can run the call.
-ORDER = ("native", "torch", "reference")
+ORDER = ("native", "triton", "torch", "reference")
 
 
 class Engine(Protocol):

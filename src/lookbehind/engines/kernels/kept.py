@@ -1,0 +1,39 @@
+"""Kept: what was made of a span table, for the next call with the same one.
+
+By identity: hashing a long table takes as long as a small kernel. What is kept keeps the table too, so that
+no other can take its place.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar
+
+from lookbehind.spans import Spans
+
+T = TypeVar("T")
+
+
+class Kept(Generic[T]):
+    """The latest `most` things made of span tables."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[tuple[object, ...], tuple[Spans, T]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, spans: Spans, rest: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` gives for this table and what else it depends on."""
+        name = (id(spans), *rest)
+        with self._lock:
+            if name in self._found:
+                self._found.move_to_end(name)
+                return self._found[name][1]
+        made = make()
+        with self._lock:
+            self._found[name] = (spans, made)
+            if len(self._found) > self._most:
+                self._found.popitem(last=False)
+        return made

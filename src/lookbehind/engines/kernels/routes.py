@@ -1,0 +1,221 @@
+"""Routes: which of PyTorch's fused kernels computes `attend`, and where its conventions end.
+
+Asked in order: cuDNN, FlashAttention, the memory-efficient kernel, FlexAttention. Each is asked only for what
+it is right for, and only once it has agreed with the definition on a small problem in this process: builds
+differ in what they compile in, align and pad. What none of them takes is refused with a reason, and is the torch
+engine's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+
+from lookbehind.engines.kernels import flex
+from lookbehind.engines.kernels.kept import Kept
+from lookbehind.engines.kernels.sinks import folded
+from lookbehind.engines.problem import Problem
+from lookbehind.spans import Spans
+
+ORDER = ("cudnn", "flash", "efficient", "flex")
+
+_HALVES = (torch.bfloat16, torch.float16)
+_shapes: Kept[tuple[str, bool]] = Kept(64)
+
+Raw = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, bool], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """What `attend` does with a problem.
+
+    Attributes:
+        name: one of `ORDER`; None where no fused kernel takes it.
+        reason: why none does; empty otherwise.
+    """
+
+    name: str | None
+    reason: str = ""
+
+
+def route(problem: Problem) -> Route:
+    """Which fused kernel takes a problem; where none does, what the last and most general one says."""
+    reason = ""
+    for name in ORDER:
+        reason = why_not(name, problem)
+        if not reason:
+            return Route(name)
+    return Route(None, reason)
+
+
+def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq] in natural log."""
+    name = route(problem).name
+    assert name is not None  # why_not has said so
+    return folded(*_run(name, problem), problem.sinks)
+
+
+def why_not(name: str, problem: Problem) -> str:
+    """Why a fused kernel does not take a problem, or the empty string if it does."""
+    assert problem.v is not None
+    if problem.q.dtype not in _HALVES:
+        return "fused kernels may round float32 to TF32; the torch engine does not"
+    if 0 in (*problem.q.shape, *problem.k.shape, *problem.v.shape):
+        return "nothing is there to be computed"
+    shape, _ = _shape(problem.spans)
+    width, out_width = problem.q.shape[3], problem.v.shape[3]
+    bent = problem.softcap is not None or problem.alibi is not None
+    equal = problem.n_queries == problem.n_keys
+    if name == "flex":
+        reason = flex.why_not(problem)
+    elif bent or shape == "other":
+        reason = "it knows neither softcap nor ALiBi, and of patterns only causal and full"
+    elif name == "cudnn":
+        reason = _cudnn_why_not(problem, equal, width, out_width)
+    elif name == "flash":
+        fits = width == out_width and width % 8 == 0 and width <= 256
+        reason = "" if fits else f"heads of {width} and values of {out_width} do not fit it"
+    else:
+        # It takes no groups, and its triangle begins top-left.
+        fits = problem.group == 1 and (shape == "full" or equal) and width % 8 == 0 and out_width % 8 == 0
+        reason = "" if fits else "it takes one query head for each kv head, and triangles of equal lengths"
+    if reason:
+        return reason
+    trusted = _trusted(name, problem.device, problem.q.dtype, width, out_width, problem.group)
+    return "" if trusted else f"{name} is not in this build of PyTorch, or not right on this device"
+
+
+def _cudnn_why_not(problem: Problem, equal: bool, width: int, out_width: int) -> str:
+    if _capability(problem.device) < (9, 0):
+        return "before Hopper FlashAttention is as fast"
+    if not equal or width != out_width or width % 8 or width > 128:
+        return "it is asked for equal lengths and widths, up to 128"
+    return ""
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+
+
+def _shape(spans: Spans) -> tuple[str, bool]:
+    """("causal", queries being last, "full" or "other"; whether every query reads some key)."""
+    return _shapes.get(spans, (), lambda: _shape_of(spans))
+
+
+def _shape_of(spans: Spans) -> tuple[str, bool]:
+    counts = np.diff(spans.row_ptr)
+    some = bool((counts > 0).all())
+    if spans.count() == spans.n_queries * spans.n_keys:
+        return "full", some
+    before = spans.n_keys - spans.n_queries
+    if before >= 0 and (counts == 1).all() and not spans.starts.any():
+        ends = np.arange(before + 1, spans.n_keys + 1)
+        return ("causal" if np.array_equal(spans.stops, ends) else "other"), some
+    return "other", some
+
+
+# -- the kernels -------------------------------------------------------------------------------------------
+
+
+def _cudnn(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, causal: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    op = torch.ops.aten._scaled_dot_product_cudnn_attention.default
+    out, lse = op(q, k, v, None, True, 0.0, causal, False, scale=scale)[:2]
+    return out, lse
+
+
+def _flash(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, causal: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    op = torch.ops.aten._scaled_dot_product_flash_attention.default
+    out, lse = op(q, k, v, 0.0, causal, False, scale=scale)[:2]
+    return out, lse
+
+
+def _efficient(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, causal: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    op = torch.ops.aten._scaled_dot_product_efficient_attention.default
+    out, lse = op(q, k, v, None, True, 0.0, causal, scale=scale)[:2]
+    return out, lse
+
+
+RAW: dict[str, Raw] = {"cudnn": _cudnn, "flash": _flash, "efficient": _efficient}
+
+
+def _run(name: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output and lse as we mean them, without sinks."""
+    assert problem.v is not None
+    if name == "flex":
+        out, lse = flex.run(problem)
+    else:
+        # Rows of numbers that are not adjacent are read wrongly by some, without an error.
+        q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (problem.q, problem.k, problem.v))
+        out, lse = RAW[name](q, k, v, problem.scale, _shape(problem.spans)[0] == "causal")
+    return normalised(out, lse, problem)
+
+
+def normalised(out: torch.Tensor, lse: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Any back end's (out, lse) as ours: lse float32 [B, Hq, Lq], contiguous; empty rows 0 and -inf.
+
+    cuDNN gives lse a fourth axis, FlashAttention and the memory-efficient kernel may pad its last one, and
+    rows that read nothing have 0, inf or -inf; so they are set by what the spans say.
+    """
+    assert problem.v is not None
+    if lse.ndim == 4:
+        lse = lse[..., 0]
+    lse = lse[:, :, : problem.n_queries].float().contiguous()
+    out = out[:, :, : problem.n_queries, : problem.v.shape[3]].contiguous()
+    if not _shape(problem.spans)[1]:
+        empty = torch.from_numpy(np.diff(problem.spans.row_ptr) == 0).to(lse.device)
+        lse = lse.masked_fill(empty, -math.inf)
+        out = out.masked_fill(empty[:, None], 0.0)
+    return out, lse
+
+
+# -- trust -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _trusted(
+    name: str, device: torch.device, dtype: torch.dtype, width: int, out_width: int, group: int
+) -> bool:
+    """Whether a kernel agrees with the definition on a small problem; asked once per process."""
+    generator = torch.Generator(device).manual_seed(0)
+
+    def random(heads: int, length: int, wide: int) -> torch.Tensor:
+        return torch.randn(1, heads, length, wide, device=device, generator=generator).to(dtype)
+
+    n_queries, n_keys = (37, 70) if name in ("flash", "flex") else (72, 72)
+    q, k, v = random(group, n_queries, width), random(1, n_keys, width), random(1, n_keys, out_width)
+    for spans in _tried(name, n_queries, n_keys):
+        problem = Problem(q, k, v, spans, width**-0.5)
+        try:
+            out, lse = _run(name, problem)
+        except Exception:  # not compiled in, or not for this device; a compiler may raise anything
+            return False
+        scores = (q.double() @ k.double().mT) * problem.scale
+        scores = scores.masked_fill(~torch.from_numpy(spans.mask()).to(device), -math.inf)
+        right = scores.softmax(-1).nan_to_num(0.0) @ v.double()
+        if lse.shape != scores.shape[:3] or out.shape != right.shape:
+            return False
+        if not torch.allclose(lse.double(), scores.logsumexp(-1), atol=2e-3):
+            return False
+        if not torch.allclose(out.double(), right, atol=2e-2):
+            return False
+    return True
+
+
+def _tried(name: str, n_queries: int, n_keys: int) -> list[Spans]:
+    from lookbehind.pattern import Causal, First, Full, Window
+
+    if name == "flex":
+        # A window, first keys, and a row that reads nothing.
+        return [(Causal() & (Window(9) | First(2)) & ~Window(1) & ~First(1)).spans(n_queries, n_keys)]
+    return [one.spans(n_queries, n_keys) for one in (Full(), Causal())]

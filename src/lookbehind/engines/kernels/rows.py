@@ -1,0 +1,488 @@
+# pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportOperatorIssue=false
+"""The kernel that holds queries still and lets keys pass: lse, and what is reduced along a row.
+
+A block holds the same few queries of several heads of one group, so that these share every load of keys. Where
+queries are few their keys are split over programs, and what each found is joined afterwards in order.
+"""
+
+import triton
+import triton.language as tl
+
+from lookbehind.engines.kernels.scores import NEVER, exists, ranked
+
+
+@triton.jit
+def inserted(values, keys, cand, first, slots, columns, BM: tl.constexpr, BN: tl.constexpr):
+    """The largest of each row, in any order, after a tile: one more of every row at a time, while any has one."""
+    lowest = tl.min(values, 1)
+    largest = tl.max(cand, 1)
+    while tl.max((largest > lowest).to(tl.int32), 0) > 0:
+        better = largest > lowest
+        where = tl.argmax(cand, 1)
+        place = tl.argmin(values, 1)
+        hit = better[:, None] & (slots[None, :] == place[:, None])
+        values = tl.where(hit, largest[:, None], values)
+        keys = tl.where(hit, (first + where)[:, None], keys)
+        cand = tl.where(better[:, None] & (columns[None, :] == where[:, None]), -float("inf"), cand)
+        lowest = tl.min(values, 1)
+        largest = tl.max(cand, 1)
+    return values, keys
+
+
+@triton.jit
+def pooled_into(
+    to,
+    value,
+    row_pixel,
+    first_row_pixel,
+    row_pixels,
+    key_tile,
+    n_keys,
+    map_columns,
+    start,
+    BN: tl.constexpr,
+    PR: tl.constexpr,
+    MAX: tl.constexpr,
+):
+    """Pixels of any size: this tile's share put into the map, which no other program touches in these rows.
+
+    Args:
+        to: the map of this head.
+        value: [BM, BN], `start` where there is no product.
+        row_pixel: [BM], each row's pixel, counted from first_row_pixel; row_pixels of them.
+    """
+    columns = key_tile * BN + tl.arange(0, BN)
+    pixel = (((columns.to(tl.int64) + 1) * map_columns - 1) // n_keys).to(tl.int32)
+    slots = tl.arange(0, PR)
+    for column in range(tl.min(pixel, 0), tl.minimum(tl.max(pixel, 0), map_columns - 1) + 1):
+        of_column = tl.where((pixel == column)[None, :], value, start)
+        at = to + (first_row_pixel + slots).to(tl.int64) * map_columns + column
+        before = tl.load(at, mask=slots < row_pixels, other=0.0)
+        if MAX:
+            by_row = tl.max(of_column, 1)
+            pooled = tl.max(tl.where(row_pixel[:, None] == slots[None, :], by_row[:, None], start), 0)
+            tl.store(at, tl.maximum(before, pooled), mask=slots < row_pixels)
+        else:
+            by_row = tl.sum(of_column, 1)
+            pooled = tl.sum(tl.where(row_pixel[:, None] == slots[None, :], by_row[:, None], 0.0), 0)
+            tl.store(at, before + pooled, mask=slots < row_pixels)
+        tl.debug_barrier()
+
+
+@triton.jit
+def tile(
+    shift,
+    total,
+    nats,
+    far,
+    largest,
+    values,
+    keys,
+    key_tile,
+    number_of,
+    of_run,
+    queries,
+    of_kv_head,
+    rows,
+    within,
+    there,
+    above,
+    slope,
+    flat,
+    low,
+    high,
+    most,
+    starts,
+    stops,
+    factor,
+    cap,
+    unit,
+    k_row,
+    k_dim,
+    n_keys,
+    offset,
+    map_sum,
+    map_max,
+    row_pixel,
+    first_row_pixel,
+    row_pixels,
+    map_rows,
+    map_columns,
+    slots,
+    D: tl.constexpr,
+    BD: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    R: tl.constexpr,
+    LSE: tl.constexpr,
+    ENTROPY: tl.constexpr,
+    MASS: tl.constexpr,
+    MAX: tl.constexpr,
+    DISTANCE: tl.constexpr,
+    TOP: tl.constexpr,
+    MAP_SUM: tl.constexpr,
+    MAP_MAX: tl.constexpr,
+    OF_SCORES: tl.constexpr,
+    PR: tl.constexpr,
+    CAPPED: tl.constexpr,
+    SLOPED: tl.constexpr,
+    PLAIN: tl.constexpr,
+    MOST: tl.constexpr,
+    PRECISION: tl.constexpr,
+    MASKED: tl.constexpr,
+):
+    """One tile: everything that is gathered along rows, with this tile's."""
+    dims = tl.arange(0, BD)
+    columns = key_tile * BN + tl.arange(0, BN)
+    at = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
+    if MASKED:
+        kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < D), other=0.0)
+    elif D == BD:
+        kt = tl.load(at)
+    else:
+        kt = tl.load(at, mask=dims[:, None] < D, other=0.0)
+    apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
+    x = ranked(
+        tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
+    )
+    # Rows that a block has beyond its end are seen in full tiles too: nothing of theirs is ever stored.
+    seen = x
+    if MASKED:
+        number = number_of + key_tile - of_run
+        found = exists(low, high, most, starts, stops, number, within, columns, BM, BN, R, MOST)
+        seen = tl.where(found, x, -float("inf"))
+    if LSE:
+        before = shift
+        shift = tl.maximum(shift, tl.max(seen, 1) * unit)
+        # Where a row has seen no key yet, -inf - -inf would be NaN.
+        safe = tl.where(shift == -float("inf"), 0.0, shift)
+        total = total * tl.exp2(before - safe) + tl.sum(tl.exp2(seen * unit - safe[:, None]), 1)
+    if ENTROPY or MASS or DISTANCE or MAP_SUM or MAP_MAX:
+        log = x * unit - above[:, None]
+        if MASKED:
+            log = tl.where(found, log, NEVER)
+        p = tl.exp2(log)
+        if ENTROPY:
+            nats -= tl.sum(p * log, 1)
+        if MASS:
+            total += tl.sum(p, 1)
+        if DISTANCE:
+            far += tl.sum(p * tl.abs(apart), 1)
+    if MAX:
+        largest = tl.maximum(largest, tl.max(seen, 1))
+    if TOP > 0:
+        values, keys = inserted(values, keys, seen, key_tile * BN, slots, tl.arange(0, BN), BM, BN)
+    of_map = tl.max(flat, 0) * map_rows * map_columns
+    if MAP_SUM:
+        value = p
+        if OF_SCORES:
+            value = x * unit
+            if MASKED:
+                value = tl.where(found, value, 0.0)
+        pooled_into(
+            map_sum + of_map,
+            value,
+            row_pixel,
+            first_row_pixel,
+            row_pixels,
+            key_tile,
+            n_keys,
+            map_columns,
+            0.0,
+            BN,
+            PR,
+            False,
+        )
+    if MAP_MAX:
+        value = p
+        start = 0.0
+        if OF_SCORES:
+            value = seen * unit
+            start = -float("inf")
+        pooled_into(
+            map_max + of_map,
+            value,
+            row_pixel,
+            first_row_pixel,
+            row_pixels,
+            key_tile,
+            n_keys,
+            map_columns,
+            start,
+            BN,
+            PR,
+            True,
+        )
+    return shift, total, nats, far, largest, values, keys
+
+
+@triton.jit
+def rows_kernel(
+    q,
+    k,
+    lse,
+    lse_out,
+    entropy,
+    mass,
+    best,
+    best_key,
+    distance,
+    top,
+    top_key,
+    map_sum,
+    map_max,
+    rows_at,
+    line_ptr,
+    first,
+    last,
+    partial,
+    low,
+    high,
+    most,
+    starts,
+    stops,
+    split_ptr,
+    split_blocks,
+    slopes,
+    factor,
+    cap,
+    unit,
+    q_batch,
+    q_head,
+    q_row,
+    q_dim,
+    k_batch,
+    k_head,
+    k_row,
+    k_dim,
+    n_queries,
+    n_keys,
+    offset,
+    n_leads,
+    n_splits,
+    stretch,
+    map_rows,
+    map_columns,
+    N_HEADS: tl.constexpr,
+    GROUP: tl.constexpr,
+    PACK: tl.constexpr,
+    D: tl.constexpr,
+    BD: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    LSE: tl.constexpr,
+    ENTROPY: tl.constexpr,
+    MASS: tl.constexpr,
+    MAX: tl.constexpr,
+    DISTANCE: tl.constexpr,
+    TOP: tl.constexpr,
+    SLOTS: tl.constexpr,
+    MAP_SUM: tl.constexpr,
+    MAP_MAX: tl.constexpr,
+    OF_SCORES: tl.constexpr,
+    PR: tl.constexpr,
+    CAPPED: tl.constexpr,
+    SLOPED: tl.constexpr,
+    PLAIN: tl.constexpr,
+    MOST: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Grid: key stretches x splits x leads, leads fastest. A lead is PACK heads of one group.
+
+    Slot m of a block is row m % R of head m // R, with R = BM // PACK rows. A split is a list of row blocks; a
+    stretch is so many key tiles. lse [B, Hq, Lq] is read unless LSE is asked. lse_out (in bits), entropy, mass,
+    best, best_key, distance [stretches, B, Hq, Lq]; top, top_key [stretches, B, Hq, Lq, TOP]; maps [B, Hq, rows,
+    columns] belong to one program a row of pixels: with them there is one stretch, and PACK is 1.
+    """
+    R: tl.constexpr = BM // PACK
+    lead = tl.program_id(0) % n_leads
+    split = tl.program_id(0) // n_leads % n_splits
+    part = tl.program_id(0) // n_leads // n_splits
+    within = tl.arange(0, BM) % R
+    flat = (lead * PACK + tl.arange(0, BM) // R).to(tl.int64)
+    batch = (lead * PACK) // N_HEADS
+    kv_head = (lead * PACK) % N_HEADS // GROUP
+    head = flat % N_HEADS
+    dims = tl.arange(0, BD)
+    slots = tl.arange(0, SLOTS)
+    slope = tl.zeros((BM,), tl.float32)
+    if SLOPED:
+        slope += tl.load(slopes + head)
+    of_kv_head = k + batch.to(tl.int64) * k_batch + kv_head.to(tl.int64) * k_head
+    for number in range(tl.load(split_ptr + split), tl.load(split_ptr + split + 1)):
+        block = tl.load(split_blocks + number)
+        row_start = tl.load(rows_at + block)
+        row_stop = tl.load(rows_at + block + 1)
+        rows = row_start + within
+        there = rows < row_stop
+        at = q + batch.to(tl.int64) * q_batch + head[:, None] * q_head
+        at = at + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
+        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < D), other=0.0)
+        mine = flat * n_queries + rows
+        above = tl.zeros((BM,), tl.float32)
+        if not LSE:
+            above += tl.load(lse + mine, mask=there, other=-float("inf")) * 1.4426950408889634
+            above = tl.where(above == -float("inf"), -NEVER, above)
+        # A running maximum and the sum of exp2(x * unit - maximum); or sums of weights.
+        shift = tl.full((BM,), -float("inf"), tl.float32)
+        total = tl.zeros((BM,), tl.float32)
+        nats = tl.zeros((BM,), tl.float32)
+        far = tl.zeros((BM,), tl.float32)
+        largest = tl.full((BM,), -float("inf"), tl.float32)
+        # Slots beyond TOP are never the lowest, so that nothing is put there.
+        values = tl.where(slots[None, :] < TOP, -float("inf"), float("inf")) + tl.zeros((BM, 1), tl.float32)
+        keys = tl.full((BM, SLOTS), -1, tl.int32)
+        first_row_pixel = ((row_start.to(tl.int64) + 1) * map_rows - 1) // n_queries
+        row_pixel = (((rows.to(tl.int64) + 1) * map_rows - 1) // n_queries - first_row_pixel).to(tl.int32)
+        row_pixels = ((row_stop.to(tl.int64) * map_rows - 1) // n_queries - first_row_pixel + 1).to(tl.int32)
+        row_pixel = tl.where(there, row_pixel, PR)
+        for run in range(tl.load(line_ptr + block), tl.load(line_ptr + block + 1)):
+            of_run = tl.load(first + run)
+            number_of = tl.load(partial + run)
+            begin = tl.maximum(of_run, part * stretch)
+            end = tl.minimum(tl.load(last + run), (part + 1) * stretch)
+            if number_of < 0:
+                for key_tile in range(begin, end):
+                    shift, total, nats, far, largest, values, keys = tile(
+                        shift,
+                        total,
+                        nats,
+                        far,
+                        largest,
+                        values,
+                        keys,
+                        key_tile,
+                        number_of,
+                        of_run,
+                        queries,
+                        of_kv_head,
+                        rows,
+                        within,
+                        there,
+                        above,
+                        slope,
+                        flat,
+                        low,
+                        high,
+                        most,
+                        starts,
+                        stops,
+                        factor,
+                        cap,
+                        unit,
+                        k_row,
+                        k_dim,
+                        n_keys,
+                        offset,
+                        map_sum,
+                        map_max,
+                        row_pixel,
+                        first_row_pixel,
+                        row_pixels,
+                        map_rows,
+                        map_columns,
+                        slots,
+                        D,
+                        BD,
+                        BM,
+                        BN,
+                        R,
+                        LSE,
+                        ENTROPY,
+                        MASS,
+                        MAX,
+                        DISTANCE,
+                        TOP,
+                        MAP_SUM,
+                        MAP_MAX,
+                        OF_SCORES,
+                        PR,
+                        CAPPED,
+                        SLOPED,
+                        PLAIN,
+                        MOST,
+                        PRECISION,
+                        False,
+                    )
+            else:
+                # Few: room in shared memory for two loops on their way would cost every tile.
+                for key_tile in tl.range(begin, end, num_stages=1):
+                    shift, total, nats, far, largest, values, keys = tile(
+                        shift,
+                        total,
+                        nats,
+                        far,
+                        largest,
+                        values,
+                        keys,
+                        key_tile,
+                        number_of,
+                        of_run,
+                        queries,
+                        of_kv_head,
+                        rows,
+                        within,
+                        there,
+                        above,
+                        slope,
+                        flat,
+                        low,
+                        high,
+                        most,
+                        starts,
+                        stops,
+                        factor,
+                        cap,
+                        unit,
+                        k_row,
+                        k_dim,
+                        n_keys,
+                        offset,
+                        map_sum,
+                        map_max,
+                        row_pixel,
+                        first_row_pixel,
+                        row_pixels,
+                        map_rows,
+                        map_columns,
+                        slots,
+                        D,
+                        BD,
+                        BM,
+                        BN,
+                        R,
+                        LSE,
+                        ENTROPY,
+                        MASS,
+                        MAX,
+                        DISTANCE,
+                        TOP,
+                        MAP_SUM,
+                        MAP_MAX,
+                        OF_SCORES,
+                        PR,
+                        CAPPED,
+                        SLOPED,
+                        PLAIN,
+                        MOST,
+                        PRECISION,
+                        True,
+                    )
+        to = part.to(tl.int64) * n_leads * PACK * n_queries + mine
+        if LSE:
+            empty = shift == -float("inf")
+            value = tl.where(empty, 0.0, shift) + tl.log2(tl.where(empty, 1.0, total))
+            tl.store(lse_out + to, tl.where(empty, -float("inf"), value), mask=there)
+        if ENTROPY:
+            tl.store(entropy + to, nats, mask=there)
+        if MASS:
+            tl.store(mass + to, total, mask=there)
+        if DISTANCE:
+            tl.store(distance + to, far, mask=there)
+        if MAX:
+            tl.store(best + to, largest, mask=there)
+        if TOP > 0:
+            at_top = to[:, None] * TOP + slots[None, :]
+            inside = there[:, None] & (slots[None, :] < TOP)
+            tl.store(top + at_top, values, mask=inside)
+            tl.store(top_key + at_top, keys, mask=inside)

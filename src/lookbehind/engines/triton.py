@@ -1,0 +1,68 @@
+"""The triton engine: attention on a GPU by PyTorch's fused kernels, and its observation by our own.
+
+`attend` is dispatched to the fastest fused kernel that is right for the call (`routes`), its lse brought to our
+conventions. `logsumexp` and `observe` are Triton kernels over spans: tiles without a product are never launched,
+full ones are not masked, heads of a group share their keys, and nothing is added with atomics, so that results
+are the same bits from call to call. Everything is accumulated in float32; float32 inputs are multiplied as they
+are, never as TF32.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+
+from lookbehind.engines.kernels import routes
+from lookbehind.engines.kernels.tuning import interpreted
+from lookbehind.engines.observation import Observation, Wants
+from lookbehind.engines.problem import Problem
+
+NAME = "triton"
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_WIDEST = 256
+_LEAST = (8, 0)
+
+
+def why_not(problem: Problem) -> str | None:
+    """Why this engine cannot run this call here, or None if it can."""
+    device = problem.device
+    if device.type != "cuda" and not (device.type == "cpu" and interpreted()):
+        return f"it runs on CUDA; these tensors are on {device}"
+    if problem.q.dtype not in _DTYPES:
+        return "it computes in float32; float64 is for the torch engine"
+    if problem.v is not None:
+        chosen = routes.route(problem)
+        return None if chosen.name else chosen.reason
+    if find_spec("triton") is None:
+        return "Triton is not installed here; PyTorch for CUDA brings it"
+    if problem.q.shape[3] > _WIDEST:
+        return f"heads of {problem.q.shape[3]} are wider than its tiles, which hold {_WIDEST}"
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < _LEAST:
+        return "it is made for compute capability 8.0 (A100) and later"
+    return None
+
+
+def route(problem: Problem) -> routes.Route:
+    """Which fused kernel `attend` takes for this problem, or why none; what "auto" and `attend` go by."""
+    return routes.route(problem)
+
+
+def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]."""
+    return routes.attend(problem)
+
+
+def logsumexp(problem: Problem) -> torch.Tensor:
+    """lse [B, Hq, Lq] alone, by our kernel: never a fused one's, which carries the rounding of half types."""
+    from lookbehind.engines.kernels.reduce import logsumexp as found
+
+    return found(problem)
+
+
+def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
+    """The reductions asked for: one pass over the products for most of them together."""
+    from lookbehind.engines.kernels.reduce import observe as found
+
+    return found(problem, lse.detach().to(torch.float32).contiguous(), wants)
