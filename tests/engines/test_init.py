@@ -26,7 +26,7 @@ def test_auto_takes_the_first_that_can():
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(
-        InputError, match=r"^engine: there is no 'cuda'; choose from auto, native, torch, reference$"
+        InputError, match=r"^engine: there is no 'cuda'; choose from auto, native, triton, torch, reference$"
     ):
         logsumexp(torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4), Causal(), engine="cuda")
 
@@ -41,7 +41,7 @@ def test_a_named_engine_never_falls_back():
 def test_when_none_can_each_says_why():
     with pytest.raises(
         EngineError,
-        match=r"^engine: none can run this call; native: it runs on the CPU.*; torch: .*; reference: tensors",
+        match=r"^engine: none can run this call; native: it runs on the CPU.*; triton: it runs on CUDA.*; torch: .*; reference: tensors",
     ):
         choose(problem(device="meta"))
 

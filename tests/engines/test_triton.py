@@ -1,4 +1,4 @@
-"""The triton engine: when it is chosen, what it says when it cannot; and its kernels, in a process of their own."""
+"""The triton engine: when it is chosen, what it says when it cannot; and its kernels, in another process."""
 
 import os
 import subprocess

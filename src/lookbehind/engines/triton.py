@@ -1,10 +1,10 @@
 """The triton engine: attention on a GPU by PyTorch's fused kernels, and its observation by our own.
 
-`attend` is dispatched to the fastest fused kernel that is right for the call (`routes`), its lse brought to our
-conventions. `logsumexp` and `observe` are Triton kernels over spans: tiles without a product are never launched,
-full ones are not masked, heads of a group share their keys, and nothing is added with atomics, so that results
-are the same bits from call to call. Everything is accumulated in float32; float32 inputs are multiplied as they
-are, never as TF32.
+`attend` is dispatched to the fastest fused kernel that is right for the call (`routes`), its lse brought to
+our conventions. `logsumexp` and `observe` are Triton kernels over spans: tiles without a product are never
+launched, full ones are not masked, heads of a group share their keys, and nothing is added with atomics, so
+that results are the same bits from call to call. Everything is accumulated in float32; float32 inputs are
+multiplied as they are, never as TF32.
 """
 
 from __future__ import annotations

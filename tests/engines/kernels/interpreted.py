@@ -1,8 +1,8 @@
 """The triton engine against the reference: on the card where there is one, else in Triton's interpreter.
 
-The interpreter runs a kernel's own code on CPU tensors, slowly: shapes are small here, and tiles smaller. Whether
-kernels are interpreted is settled when triton is first imported, so that `tests/engines/test_triton.py` runs this
-file in a process of its own.
+The interpreter runs a kernel's own code on CPU tensors, slowly: shapes are small here, and tiles smaller.
+Whether kernels are interpreted is settled when triton is first imported, so that
+`tests/engines/test_triton.py` runs this file in a process of its own.
 """
 
 import json

@@ -1,8 +1,9 @@
 # pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportOperatorIssue=false
 """The kernel that follows diagonals: the mass at each distance of query and key.
 
-A program walks the tiles of one difference of row block and key tile. In each, element (r, t) of the tile with
-row r turned by r columns has j - i = t, or t - B beyond the end: two sums down the rows, which stay in registers.
+A program walks the tiles of one difference of row block and key tile. In each, element (r, t) of the tile
+with row r turned by r columns has j - i = t, or t - B beyond the end: two sums down the rows, which stay in
+registers.
 """
 
 import triton

@@ -1,9 +1,9 @@
 """Reduce: which passes over the products an observation needs, and what is made of their results.
 
 Received mass and everything that queries can have beside it come from one pass of queries over keys. What
-needs more room for each query than a number (several largest weights, maps whose pixels lie across tiles) is a
-pass of keys over queries; a mass is such a pass over the measured products alone; sums by distance follow
-diagonals.
+needs more room for each query than a number (several largest weights, maps whose pixels lie across tiles)
+is a pass of keys over queries; a mass is such a pass over the measured products alone; sums by distance
+follow diagonals.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Routes: which of PyTorch's fused kernels computes `attend`, and where its conventions end.
 
-Asked in order: cuDNN, FlashAttention, the memory-efficient kernel, FlexAttention. Each is asked only for what
-it is right for, and only once it has agreed with the definition on a small problem in this process: builds
-differ in what they compile in, align and pad. What none of them takes is refused with a reason, and is the torch
-engine's.
+Asked in order: cuDNN, FlashAttention, the memory-efficient kernel, FlexAttention. Each is asked only for
+what it is right for, and only once it has agreed with the definition on a small problem in this process:
+builds differ in what they compile in, align and pad. What none of them takes is refused with a reason, and
+is the torch engine's.
 """
 
 from __future__ import annotations

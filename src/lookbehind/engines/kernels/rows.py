@@ -1,8 +1,8 @@
 # pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportOperatorIssue=false
 """The kernel that holds queries still and lets keys pass: lse, and what is reduced along a row.
 
-A block holds the same few queries of several heads of one group, so that these share every load of keys. Where
-queries are few their keys are split over programs, and what each found is joined afterwards in order.
+A block holds the same few queries of several heads of one group, so that these share every load of keys.
+Where queries are few their keys are split over programs, and what each found is joined afterwards in order.
 """
 
 import triton
@@ -13,7 +13,7 @@ from lookbehind.engines.kernels.scores import NEVER, exists, ranked
 
 @triton.jit
 def inserted(values, keys, cand, first, slots, columns, BM: tl.constexpr, BN: tl.constexpr):
-    """The largest of each row, in any order, after a tile: one more of every row at a time, while any has one."""
+    """The largest of each row, in any order, after a tile: one of each row at a time, while any has one."""
     lowest = tl.min(values, 1)
     largest = tl.max(cand, 1)
     while tl.max((largest > lowest).to(tl.int32), 0) > 0:
@@ -289,10 +289,11 @@ def rows_kernel(
 ):
     """Grid: key stretches x splits x leads, leads fastest. A lead is PACK heads of one group.
 
-    Slot m of a block is row m % R of head m // R, with R = BM // PACK rows. A split is a list of row blocks; a
-    stretch is so many key tiles. lse [B, Hq, Lq] is read unless LSE is asked. lse_out (in bits), entropy, mass,
-    best, best_key, distance [stretches, B, Hq, Lq]; top, top_key [stretches, B, Hq, Lq, TOP]; maps [B, Hq, rows,
-    columns] belong to one program a row of pixels: with them there is one stretch, and PACK is 1.
+    Slot m of a block is row m % R of head m // R, with R = BM // PACK rows. A split is a list of row
+    blocks; a stretch is so many key tiles. lse [B, Hq, Lq] is read unless LSE is asked. lse_out (in bits),
+    entropy, mass, best, best_key, distance [stretches, B, Hq, Lq]; top, top_key [stretches, B, Hq, Lq,
+    TOP]; maps [B, Hq, rows, columns] belong to one program a row of pixels: with them there is one stretch,
+    and PACK is 1.
     """
     R: tl.constexpr = BM // PACK
     lead = tl.program_id(0) % n_leads

@@ -1,8 +1,9 @@
 # pyright: basic, reportIndexIssue=false, reportCallIssue=false, reportOperatorIssue=false
 """What every kernel does to a tile: its scores, and which of its products exist.
 
-Scores are in bits (times log2 e). `x` is what is ranked: the plain dot where the score is that times a positive
-number, `unit`, so that scaling and subtracting the lse are one instruction; else the score itself, and `unit` is 1.
+Scores are in bits (times log2 e). `x` is what is ranked: the plain dot where the score is that times a
+positive number, `unit`, so that scaling and subtracting the lse are one instruction; else the score itself,
+and `unit` is 1.
 """
 
 import triton

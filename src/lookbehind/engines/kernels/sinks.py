@@ -10,7 +10,7 @@ import torch
 def folded(
     out: torch.Tensor, lse: torch.Tensor, sinks: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output and lse with sinks [Hq]: each is one more term of the softmax, with value 0. Exact, and afterwards."""
+    """Output and lse with sinks [Hq]: each is one more term of the softmax, with value 0."""
     if sinks is None:
         return out, lse
     together = folded_lse(lse, sinks)

@@ -1,8 +1,9 @@
 """Sizes of tiles: which a kernel may be launched with, and which is fastest here.
 
-The first time that a kernel meets a large problem of some kind it is run in each of a few sizes and timed; what
-won is kept as long as the process lives. Small problems take the first. All sizes give the same sums in another
-order, so results of one process are the same bits from call to call, and may differ in rounding between cards.
+The first time that a kernel meets a large problem of some kind it is run in each of a few sizes and timed;
+what won is kept as long as the process lives. Small problems take the first. All sizes give the same sums
+in another order, so results of one process are the same bits from call to call, and may differ in rounding
+between cards.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Sizes:
 
 # Hopper: wgmma takes 64 rows a warp group. Two programs on a multiprocessor hide one another's exponentials.
 _HALF = {
-    "columns": (Sizes(64, 128, 4, 3), Sizes(128, 64, 4, 3), Sizes(128, 128, 8, 3), Sizes(64, 64, 4, 4)),
-    "rows": (Sizes(128, 64, 4, 3), Sizes(128, 128, 8, 3), Sizes(64, 64, 4, 4), Sizes(64, 128, 4, 3)),
+    "columns": (Sizes(64, 128, 4, 3), Sizes(128, 64, 4, 3), Sizes(128, 128, 8, 3), Sizes(64, 64, 4, 3)),
+    "rows": (Sizes(128, 64, 4, 3), Sizes(128, 128, 8, 3), Sizes(64, 64, 4, 3), Sizes(64, 128, 4, 3)),
     "diagonals": (Sizes(64, 64, 4, 2),),
 }
 _WIDE = {  # heads of more than 128
@@ -46,7 +47,7 @@ _WIDE = {  # heads of more than 128
 }
 _SINGLE = {  # float32, multiplied as it is: no tensor cores, and twice the bytes
     "columns": (Sizes(32, 64, 4, 2), Sizes(64, 64, 8, 2)),
-    "rows": (Sizes(64, 32, 4, 2), Sizes(64, 64, 8, 2)),
+    "rows": (Sizes(32, 32, 4, 2), Sizes(64, 32, 8, 2)),
     "diagonals": (Sizes(32, 32, 4, 1),),
 }
 # Small, so that small problems have many tiles.
@@ -56,7 +57,7 @@ _found: dict[tuple[object, ...], Sizes] = {}
 
 
 def interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter, on CPU tensors. Its variable must be set before they load."""
+    """Whether kernels run in Triton's interpreter, on CPU tensors. It must be on before they load."""
     return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on")
 
 

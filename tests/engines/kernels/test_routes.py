@@ -1,0 +1,192 @@
+"""Which fused kernel computes what, and that every back end's lse becomes ours."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lookbehind.attention import attend
+from lookbehind.engines.kernels import routes
+from lookbehind.engines.kernels.routes import Route, route
+from lookbehind.engines.kernels.sinks import folded
+from lookbehind.engines.problem import Problem
+from lookbehind.pattern import Causal, Diagonal, First, Full, Window
+from lookbehind.spans import Spans
+
+CUDA = torch.cuda.is_available()
+
+
+def problem(n_queries=32, n_keys=32, pattern=Causal(), width=64, v_width=None, group=2, **options) -> Problem:  # noqa: B008
+    q = torch.randn(1, 2 * group, n_queries, width).bfloat16()
+    k, v = (torch.randn(1, 2, n_keys, wide).bfloat16() for wide in (width, v_width or width))
+    spans = pattern if isinstance(pattern, Spans) else pattern.spans(n_queries, n_keys)
+    return Problem(q, k, v, spans, width**-0.5, **options)
+
+
+@pytest.fixture
+def hopper(monkeypatch):
+    """As on a card of capability 9.0 where every kernel is compiled in and right."""
+    monkeypatch.setattr(routes, "_capability", lambda device: (9, 0))
+    monkeypatch.setattr(routes, "_trusted", lambda *what: True)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("cudnn", {}),
+        ("cudnn", {"pattern": Full()}),
+        ("cudnn", {"sinks": torch.zeros(4)}),
+        ("flash", {"n_queries": 8}),
+        ("flash", {"n_queries": 8, "pattern": Full()}),
+        ("flash", {"width": 256}),
+        ("efficient", {"group": 1, "v_width": 32}),
+        ("flex", {"v_width": 32}),
+        ("flex", {"pattern": Causal() & Window(9)}),
+        ("flex", {"pattern": Causal() & (Window(9) | First(2))}),
+        ("flex", {"n_keys": 8}),  # queries before the first key: rows that read nothing
+        ("flex", {"pattern": Causal().spans(32, 40, 0)}),  # a triangle that is not at the end
+        ("flex", {"softcap": 5.0}),
+        ("flex", {"alibi": torch.ones(4)}),
+        ("flex", {"width": 50}),
+    ],
+    ids=str,
+)
+def test_each_kernel_takes_what_it_is_right_for(hopper, name, what):
+    assert route(problem(**what)) == Route(name)
+
+
+def test_before_hopper_flash_comes_first(hopper, monkeypatch):
+    monkeypatch.setattr(routes, "_capability", lambda device: (8, 0))
+    assert route(problem()).name == "flash"
+
+
+def test_what_is_not_trusted_is_passed_over(hopper, monkeypatch):
+    monkeypatch.setattr(routes, "_trusted", lambda name, *what: name != "cudnn")
+    assert route(problem()).name == "flash"
+    monkeypatch.setattr(routes, "_trusted", lambda *what: False)
+    assert route(problem()) == Route(
+        None, "flex is not in this build of PyTorch, or not right on this device"
+    )
+
+
+def test_what_no_kernel_takes_is_said(hopper):
+    whole = problem()
+    single = replace(whole, q=whole.q.float(), k=whole.k.float(), v=whole.v.float())
+    assert route(single).reason == "fused kernels may round float32 to TF32; the torch engine does not"
+    assert route(problem(n_keys=0)).reason == "nothing is there to be computed"
+    assert (
+        route(problem(width=8, v_width=300)).reason == "heads of 8 and values of 300 do not fit FlexAttention"
+    )
+    many = Spans.from_mask((torch.arange(64) % 2 == 0).expand(32, 64).numpy())
+    assert "a query reads 32 intervals of keys" in route(problem(n_keys=64, pattern=many)).reason
+
+
+# Each back end's conventions, on a CPU, by what they are documented to return.
+
+
+def padded(multiple: int, tail: float):
+    def back_end(q, k, v, scale, causal):
+        out, lse = dense(q, k, v, scale, causal)
+        more = -lse.shape[2] % multiple
+        return out, torch.nn.functional.pad(lse, (0, more), value=tail)
+
+    return back_end
+
+
+def dense(q, k, v, scale, causal):
+    """Top-left triangle where lengths are equal, bottom-right otherwise; as a strided output."""
+    pattern = Causal() if causal else Full()
+    out, lse = attend(q, k, v, pattern, scale=scale, engine="reference")
+    return out.transpose(1, 2).contiguous().transpose(1, 2), lse
+
+
+def cudnn(q, k, v, scale, causal):
+    out, lse = dense(q, k, v, scale, causal)
+    return out, lse[..., None]
+
+
+@pytest.mark.parametrize(
+    ("name", "back_end"),
+    [("cudnn", cudnn), ("flash", padded(128, math.inf)), ("efficient", padded(32, math.inf))],
+    ids=["cudnn", "flash", "efficient"],
+)
+@pytest.mark.parametrize("sinks", [None, torch.randn(2)], ids=["no sinks", "sinks"])
+def test_every_convention_of_lse_becomes_ours(hopper, monkeypatch, name, back_end, sinks):
+    monkeypatch.setattr(routes, "ORDER", (name,))
+    monkeypatch.setitem(routes.RAW, name, back_end)
+    one = problem(37, 37, group=1, sinks=sinks)
+    out, lse = routes.attend(one)
+    expected = attend(one.q, one.k, one.v, one.spans, sinks=sinks, engine="reference")
+    assert lse.shape == (1, 2, 37) and lse.dtype == torch.float32
+    assert out.is_contiguous() and lse.is_contiguous()
+    torch.testing.assert_close(lse, expected[1])
+    torch.testing.assert_close(out, expected[0])
+
+
+@pytest.mark.parametrize("said", [0.0, math.inf, -math.inf])
+def test_rows_that_read_nothing_are_set_whatever_a_back_end_says(said):
+    one = problem(6, 6, pattern=Diagonal(2), group=1)
+    out, lse = routes.normalised(
+        torch.full((1, 2, 6, 64), math.nan).bfloat16(), torch.full((1, 2, 6), said), one
+    )
+    assert (out[:, :, :2] == 0).all() and (lse[:, :, :2] == -math.inf).all()
+    assert out[:, :, 2:].isnan().all() and (lse[:, :, 2:] == said).all()
+
+
+def test_a_strided_last_axis_is_copied_before_a_kernel_sees_it(hopper, monkeypatch):
+    seen = []
+    monkeypatch.setattr(routes, "ORDER", ("flash",))
+    monkeypatch.setitem(routes.RAW, "flash", lambda *call: seen.append(call) or dense(*call))
+    one = problem(group=1)
+    wide = torch.randn(1, 2, 32, 128).bfloat16()[..., ::2]
+    routes.attend(replace(one, q=wide))
+    assert all(x.stride(3) == 1 for x in seen[0][:3])
+
+
+@pytest.mark.parametrize("wrong", ["top-left", "base 2", "raises"])
+def test_a_kernel_that_disagrees_is_not_trusted(monkeypatch, wrong):
+    def back_end(q, k, v, scale, causal):
+        if wrong == "raises":
+            raise RuntimeError("no kernel image")
+        if wrong == "base 2":
+            out, lse = dense(q, k, v, scale, causal)
+            return out, lse / math.log(2)
+        return attend(q, k, v, Causal() if causal else Full(), offset=0, scale=scale, engine="reference")
+
+    monkeypatch.setitem(routes.RAW, "flash", back_end)
+    ask = ("flash", torch.device("cpu"), torch.bfloat16, 16, 16, 2)
+    assert not routes._trusted.__wrapped__(*ask)
+    monkeypatch.setitem(routes.RAW, "flash", dense)
+    assert routes._trusted.__wrapped__(*ask)
+
+
+def test_sinks_are_folded_in_afterwards():
+    one = problem(group=1)
+    sinks = torch.randn(2)
+    plain = attend(one.q, one.k, one.v, one.spans, engine="reference")
+    together = attend(one.q, one.k, one.v, one.spans, sinks=sinks, engine="reference")
+    out, lse = folded(*plain, sinks)
+    torch.testing.assert_close(lse, together[1])
+    torch.testing.assert_close(out, together[0], rtol=2e-2, atol=2e-3)
+    assert folded(*plain, None)[0] is plain[0]
+    empty = folded(torch.zeros(1, 2, 1, 4), torch.full((1, 2, 1), -math.inf), sinks)
+    assert (empty[0] == 0).all() and (empty[1] == -math.inf).all()
+
+
+@pytest.mark.skipif(not CUDA, reason="the kernels themselves need a card; none is here")
+@pytest.mark.parametrize("name", ["cudnn", "flash", "efficient"])
+@pytest.mark.parametrize("pattern", [Causal(), Full()], ids=str)
+def test_on_a_card_every_kernel_agrees_with_the_reference(monkeypatch, name, pattern):
+    monkeypatch.setattr(routes, "ORDER", (name,))
+    one = problem(200, 200, pattern=pattern, width=128, group=1 if name == "efficient" else 4)
+    there = {letter: getattr(one, letter).cuda() for letter in "qkv"}
+    one = replace(one, **there)
+    found = route(one)
+    if name == "cudnn" and torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("cuDNN is asked on Hopper and later; this card is older")
+    assert found.name == name, found.reason
+    out, lse = routes.attend(one)
+    expected = attend(one.q, one.k, one.v, one.spans, engine="reference")
+    torch.testing.assert_close(lse, expected[1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(out, expected[0], rtol=2e-2, atol=2e-2)
