@@ -29,9 +29,10 @@ $(NODE): web/package-lock.json
 	cd web && npm ci --silent --no-audit --no-fund
 	touch $(NODE)
 
-bench: $(NATIVE)  ## the figures in benchmarks/README.md and atlas.md, read on this machine
-	$(BIN)/lookbehind bench
-	$(BIN)/python benchmarks/atlas.py
+DEVICE ?= cpu
+bench: $(NATIVE)  ## the figures in benchmarks/README.md and atlas.md, read on this machine; DEVICE=cuda: those of cuda.md, on a card
+	$(BIN)/lookbehind bench --device $(DEVICE)
+	test $(DEVICE) != cpu || $(BIN)/python benchmarks/atlas.py
 
 census: $(NATIVE)  ## docs/census.md: every decoder of the installed transformers, audited (about an hour)
 	$(BIN)/python -m census.run

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -89,3 +93,26 @@ def test_a_device_that_is_not_here_is_refused():
 
 def test_the_machine_is_named():
     assert f"torch {torch.__version__}" in bench.machine()
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed here, not even its interpreter")
+def test_the_figures_of_a_card_can_be_read_in_the_interpreter():
+    """Every row, on tiny sizes: that the code runs, and that it names what has to be reached."""
+    code = (
+        "import json, warnings; warnings.simplefilter('ignore')\n"
+        "from lookbehind.bench import cuda\n"
+        "print(json.dumps([row.to_dict() for row in cuda.rows(cuda.TINY)]))"
+    )
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    rows = [Row(**one) for one in json.loads(done.stdout.splitlines()[-1])]
+    assert len({row.name for row in rows}) == len(rows)
+    assert all(row.unit in ("x", "%", "TFLOP/s", "GB/s") for row in rows)
+    page = README.with_name("cuda.md").read_text(encoding="utf-8")
+    for row in rows:
+        said = re.sub(r": n = .*", "", row.name)
+        assert f"| {said} |" in page, said
+        if row.must is not None:
+            assert re.search(rf"\| {re.escape(said)} \| [^|]*\| {row.must:g} \| {row.aim or '–'} \|", page), said

@@ -38,6 +38,7 @@ from typing import Any
 
 import torch
 
+from lookbehind.engines.observation import Observation
 from lookbehind.errors import InputError, RecordError
 from lookbehind.tape import Layer, Tape, load
 from lookbehind.tape.predictions import Predictions, joined
@@ -49,12 +50,15 @@ from lookbehind.taps.growth import Batch, Forward, Step
 from lookbehind.taps.interface import InterfaceTap
 from lookbehind.taps.logits import returned
 from lookbehind.taps.stack import Frame, ModuleStack
+from lookbehind.taps.statistics import joined as joined_statistics
 
 _lock = threading.Lock()
 _recorded: list[Recorder] = []
 
 
-def record(model: torch.nn.Module, *, to: str | Path | None = None, tokenizer: Any = None) -> Recorder:
+def record(
+    model: torch.nn.Module, *, to: str | Path | None = None, tokenizer: Any = None, keep: str = "tape"
+) -> Recorder:
     """Record every attention call of a model while the result is entered.
 
     Args:
@@ -62,21 +66,30 @@ def record(model: torch.nn.Module, *, to: str | Path | None = None, tokenizer: A
         to: a new directory, written while the tape grows; it holds one sequence, so a batch of one. Left out,
             tapes stay in memory.
         tokenizer: anything with `decode(ids)`; gives the tape its tokens' strings.
+        keep: "tape", from which everything can be computed afterwards; or "statistics", where each call is
+            observed as it runs, on the model's device, and only what `Recorder.statistics` gives is kept.
 
     Raises:
-        InputError: `model` is no module, or `to` is not a new directory.
+        InputError: `model` is no module, `to` is not a new directory, or `keep` is neither of the two.
         RecordError: the model cannot be recorded exactly, or is being recorded already.
     """
     if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(f"record: a torch.nn.Module is needed; got {type(model).__name__}")
-    return Recorder(model, None if to is None else Path(to), tokenizer)
+    if keep not in ("tape", "statistics"):
+        raise InputError(f"record: keep is 'tape' or 'statistics'; got {keep!r}")
+    if keep == "statistics" and to is not None:
+        raise InputError("record: statistics are kept in memory, and `to` is for a tape; leave one out")
+    return Recorder(model, None if to is None else Path(to), tokenizer, keep == "statistics")
 
 
 class Recorder:
     """A context manager; what was recorded is asked of it afterwards. See `record`."""
 
-    def __init__(self, model: torch.nn.Module, to: Path | None, tokenizer: Any) -> None:
+    def __init__(
+        self, model: torch.nn.Module, to: Path | None, tokenizer: Any, statistics: bool = False
+    ) -> None:
         _refuse(model)
+        self._statistics = statistics
         self._model, self._to, self._tokenizer = model, to, tokenizer
         self._stack = ModuleStack(model, self._begin, self._enter, self._end, self._drop)
         self._functions = FunctionTap(self._stack, self._take)
@@ -149,6 +162,8 @@ class Recorder:
         Raises:
             RecordError: nothing was recorded.
         """
+        if self._statistics:
+            raise RecordError("tapes(): only statistics were kept; ask recorder.statistics(), or keep='tape'")
         if not self._batches:
             raise RecordError(self._nothing())
         if self._to is not None:
@@ -156,6 +171,32 @@ class Recorder:
                 raise RecordError("tapes(): a tape that is being written is read after recording has ended")
             return [load(self._to)]
         return [self._tape(batch, row) for batch in self._batches for row in range(batch.size)]
+
+    def statistics(self) -> list[dict[str, Observation]]:
+        """What was kept with `keep="statistics"`: of each sequence, an observation of each layer, by its path.
+
+        Each holds `received` [Hq, n], `visible` [n], `entropy` [Hq, n], `top_weights` and `top_keys`
+        [Hq, n, 1] and `max_score` [Hq], as `Tape.observe` gives them, in host memory.
+
+        Raises:
+            RecordError: a tape was kept instead, or nothing was recorded.
+        """
+        if not self._statistics:
+            raise RecordError(
+                "statistics(): a tape was kept; ask tape().observe(), or record with keep='statistics'"
+            )
+        if not self._batches:
+            raise RecordError(self._nothing())
+        return [
+            {
+                name: joined_statistics(
+                    [(step.rows[name].seen[row], step.rows[name].shift) for step in batch.steps], batch.length
+                )
+                for name in batch.layers
+            }
+            for batch in self._batches
+            for row in range(batch.size)
+        ]
 
     def __repr__(self) -> str:
         state = "recording" if self._entered is not None else "done" if self._ran else "not entered"
@@ -171,7 +212,7 @@ class Recorder:
                 f"{frame.name}: another recording that began earlier has ended earlier; leave recordings "
                 "in the reverse order of entering them"
             )
-        self._forward = Forward(self._batches, _token_ids(frame))
+        self._forward = Forward(self._batches, _token_ids(frame), self._statistics)
 
     def _enter(self, frame: Frame) -> None:
         """Before the first attention call, the cache tells how many positions it holds."""

@@ -1,4 +1,4 @@
-"""The figures of benchmarks/README.md, read on this machine.
+"""The figures of benchmarks/README.md, or on a card those of benchmarks/cuda.md, read on this machine.
 
 Speeds that are compared are measured in turn, again and again, and the median of the ratios is given: a busy
 machine slows both. Memory is the highest resident size of a fresh process above what it held before the call.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from lookbehind.bench import engine, verbs
+from lookbehind.bench import cuda, engine, verbs
 from lookbehind.bench.clock import machine
 from lookbehind.bench.row import Row
 from lookbehind.errors import InputError
@@ -20,7 +20,7 @@ def run(device: str = "cpu", quick: bool = False) -> list[Row]:
     """Measure everything.
 
     Args:
-        device: "cpu" or "cuda". The native engine, and memory of a process, are measured on a CPU only.
+        device: "cpu" or "cuda": the native engine, or the triton engine, beside what it has to reach.
         quick: small sizes, a few seconds: to see that it runs, not for figures.
 
     Raises:
@@ -28,4 +28,6 @@ def run(device: str = "cpu", quick: bool = False) -> list[Row]:
     """
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"bench: device {device!r} is not here; use 'cpu'")
-    return verbs.rows(device, quick) + (engine.rows(quick) if device == "cpu" else [])
+    if device == "cuda":
+        return cuda.rows(cuda.QUICK if quick else cuda.FULL)
+    return verbs.rows(device, quick) + engine.rows(quick)

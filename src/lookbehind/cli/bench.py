@@ -36,8 +36,9 @@ def bench(
     console.print(_figures([row for row in rows if row.must is None]))
     targets = [row for row in rows if row.must is not None]
     if targets:
-        console.print("\nThe native engine, beside what it has to reach and what it is meant to\n")
-        console.print(_targets(targets))
+        name = "triton" if device == "cuda" else "native"
+        console.print(f"\nThe {name} engine, beside what it has to reach and what it is meant to\n")
+        console.print(_targets(targets, on_threads=device == "cpu"))
 
 
 def _figures(rows: list[Row]) -> Table:
@@ -51,17 +52,16 @@ def _figures(rows: list[Row]) -> Table:
     return table
 
 
-def _targets(rows: list[Row]) -> Table:
+def _targets(rows: list[Row], on_threads: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("one thread", ratio=4)
-    for heading in ("read", "", "must", "aim", "2 threads"):
+    table.add_column("one thread" if on_threads else "", ratio=4)
+    for heading in ("read", "", "must", "aim", *(("2 threads",) if on_threads else ())):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     table.add_column(ratio=3, style="dim")
     for row in rows:
         read = f"{_figure(row.value)}{' !' if row.reached is False else ''}"
-        table.add_row(
-            row.name, read, row.unit, *(_figure(one) for one in (row.must, row.aim, row.two)), row.note
-        )
+        figures = (row.must, row.aim, *((row.two,) if on_threads else ()))
+        table.add_row(row.name, read, row.unit, *(_figure(one) for one in figures), row.note)
     return table
 
 

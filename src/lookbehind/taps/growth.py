@@ -14,11 +14,13 @@ from functools import lru_cache
 
 import torch
 
+from lookbehind.engines.observation import Observation
 from lookbehind.errors import RecordError
 from lookbehind.spans import Spans
 from lookbehind.taps.call import Call
 from lookbehind.taps.logits import Said, summarised
 from lookbehind.taps.mask import merged
+from lookbehind.taps.statistics import observed
 
 _BITS = {1: torch.uint8, 2: torch.int16}
 _PROVEN = 4  # forwards of a sequence in which every call is proven
@@ -31,11 +33,15 @@ class Rows:
 
     Attributes:
         q: [B, Hq, n, D]. k: [B, Hkv, n, D]. spans: per batch row, keys at their absolute positions.
+        seen: per batch row, the statistics of the call, where they are kept instead of q and k, which then
+            are of width 0; and `shift`, the position of the first key that they count.
     """
 
     q: torch.Tensor
     k: torch.Tensor
     spans: Sequence[Spans]
+    seen: Sequence[Observation] = ()
+    shift: int = 0
 
 
 @dataclass(eq=False)
@@ -78,10 +84,13 @@ class Forward:
     Args:
         batches: the batches recorded so far, that it may extend.
         token_ids: what the model was given, if that is known.
+        statistics: whether calls are observed where they run, and their queries and keys left there.
     """
 
-    def __init__(self, batches: Sequence[Batch], token_ids: torch.Tensor | None) -> None:
-        self._batches = batches
+    def __init__(
+        self, batches: Sequence[Batch], token_ids: torch.Tensor | None, statistics: bool = False
+    ) -> None:
+        self._batches, self._statistics = batches, statistics
         self.token_ids = token_ids
         self.past: int | None = None  # how many positions the cache held, where a cache says so
         self.batch: Batch | None = None
@@ -158,10 +167,13 @@ class Forward:
         if known is not None:
             _same(call.module, known, grown)
             grown.alibi = merged(call.module, known.alibi, grown.alibi)
+        width = slice(0, 0) if self._statistics else slice(None)
         rows = Rows(
-            q=_host(call.q),
-            k=_host(call.k[:, :, before - shift : length - shift]),
+            q=_host(call.q[..., width]),
+            k=_host(call.k[:, :, before - shift : length - shift, width]),
             spans=[self._placed(one, length, before, shift) for one in call.spans],
+            seen=observed(call, shift) if self._statistics else (),
+            shift=shift,
         )
         self._calls[name] = (rows, grown)
 

@@ -30,4 +30,4 @@ def test_every_launch_compiles_for_hopper(tmp_path):
         assert one["shared"] <= MOST_SHARED, one
         assert (one["wgmma"] > 0) == (not one["what"].startswith("float32")), one
         # A few registers spilled in the branch for partial tiles are no loss.
-        assert one.get("stack", 0) <= 256, one
+        assert one.get("stack", 0) <= 512, one

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# One session on a card: what can be wrong first, then the figures. Some ten minutes on one H200.
+#
+#   benchmarks/card.sh [folder for what it says]
+#
+# Needs a python3 with PyTorch for CUDA, triton, transformers, pytest, hypothesis, typer and rich, and no network.
+# Each step goes on where the one before failed; the exit status is 0 where every test passed and every row that
+# has to be reached was. `sanitizer` is left out where compute-sanitizer is not on the PATH.
+set -u
+cd "$(dirname "$0")/.."
+to=${1:-build/card}
+mkdir -p "$to"
+failed=0
+
+step() {  # name, seconds, command...
+  local name=$1 limit=$2
+  shift 2
+  echo "== $name"
+  if timeout "$limit" "$@" >"$to/$name.log" 2>&1; then echo "passed: $name"; else
+    echo "FAILED: $name (status $?)"
+    failed=1
+  fi
+  tail -n 25 "$to/$name.log"
+}
+
+if ! python3 -c "import lookbehind" 2>/dev/null; then
+  SKBUILD_WHEEL_CMAKE=false python3 -m pip install --quiet --no-index --no-deps --no-build-isolation --editable . ||
+    export PYTHONPATH=$PWD/src
+fi
+python3 -c "import torch, triton; print(torch.cuda.get_device_name(), torch.__version__, triton.__version__)"
+pytest=(python3 -m pytest -n 0 -p no:cacheprovider -W default -o timeout=600)
+step routes 120 "${pytest[@]}" tests/engines/kernels/test_routes.py tests/engines/kernels/test_flex.py
+step kernels 300 "${pytest[@]}" tests/engines/kernels/interpreted.py
+step engine 120 "${pytest[@]}" tests/engines/test_triton.py -k "not kernels"
+if command -v compute-sanitizer >/dev/null; then
+  step memcheck 120 compute-sanitizer --tool memcheck --error-exitcode 1 python3 benchmarks/small.py
+  step racecheck 120 compute-sanitizer --tool racecheck --error-exitcode 1 python3 benchmarks/small.py
+fi
+step bench 480 python3 benchmarks/cuda.py --json "$to/cuda.json"
+exit $failed
