@@ -16,7 +16,9 @@ def main() -> int:
     rows = run("cuda", quick)
     print(machine("cuda"))
     for row in rows:
-        verdict = {True: "reached", False: "MISSED", None: "" if row.must is None else "NOT MEASURED"}[row.reached]
+        verdict = {True: "reached", False: "MISSED", None: "" if row.must is None else "NOT MEASURED"}[
+            row.reached
+        ]
         value = "-" if row.value is None else f"{row.value:,.4g}"
         goal = "" if row.must is None else f"must {row.must:g}" + (f", aim {row.aim:g}" if row.aim else "")
         print(f"{verdict:13}{row.name}: {value} {row.unit}  {goal}\n{'':13}{row.note}")

@@ -95,7 +95,9 @@ def test_the_machine_is_named():
     assert f"torch {torch.__version__}" in bench.machine()
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed here, not even its interpreter")
+@pytest.mark.skipif(
+    find_spec("triton") is None, reason="triton is not installed here, not even its interpreter"
+)
 def test_the_figures_of_a_card_can_be_read_in_the_interpreter():
     """Every row, on tiny sizes: that the code runs, and that it names what has to be reached."""
     code = (
@@ -115,4 +117,6 @@ def test_the_figures_of_a_card_can_be_read_in_the_interpreter():
         said = re.sub(r": n = .*", "", row.name)
         assert f"| {said} |" in page, said
         if row.must is not None:
-            assert re.search(rf"\| {re.escape(said)} \| [^|]*\| {row.must:g} \| {row.aim or '–'} \|", page), said
+            assert re.search(rf"\| {re.escape(said)} \| [^|]*\| {row.must:g} \| {row.aim or '–'} \|", page), (
+                said
+            )

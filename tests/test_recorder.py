@@ -882,7 +882,9 @@ def test_statistics_and_tapes_are_asked_for_by_their_names(tmp_path):
         record(model, keep="statistics", to=tmp_path / "run.tape")
     with record(model, keep="statistics") as recorder:
         pass
-    with pytest.raises(RecordError, match=r"^tapes\(\): only statistics were kept; ask recorder.statistics\(\)"):
+    with pytest.raises(
+        RecordError, match=r"^tapes\(\): only statistics were kept; ask recorder.statistics\(\)"
+    ):
         recorder.tape()
     with pytest.raises(RecordError, match=r"nothing was recorded, because the model did not run"):
         recorder.statistics()

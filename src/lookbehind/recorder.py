@@ -173,7 +173,7 @@ class Recorder:
         return [self._tape(batch, row) for batch in self._batches for row in range(batch.size)]
 
     def statistics(self) -> list[dict[str, Observation]]:
-        """What was kept with `keep="statistics"`: of each sequence, an observation of each layer, by its path.
+        """What `keep="statistics"` has kept: of each sequence, an observation of each layer, by its path.
 
         Each holds `received` [Hq, n], `visible` [n], `entropy` [Hq, n], `top_weights` and `top_keys`
         [Hq, n, 1] and `max_score` [Hq], as `Tape.observe` gives them, in host memory.

@@ -41,7 +41,8 @@ def test_a_named_engine_never_falls_back():
 def test_when_none_can_each_says_why():
     with pytest.raises(
         EngineError,
-        match=r"^engine: none can run this call; native: it runs on the CPU.*; triton: it runs on CUDA.*; torch: .*; reference: tensors",
+        match=r"^engine: none can run this call; native: it runs on the CPU.*; triton: it runs on CUDA.*; "
+        r"torch: .*; reference: tensors",
     ):
         choose(problem(device="meta"))
 

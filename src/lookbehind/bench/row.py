@@ -13,7 +13,7 @@ class Row:
     Attributes:
         name: what was measured.
         value: how much; None if it could not be measured, and the note says why.
-        unit: of what: "MB", "s", "ms", "%", "GFLOP/s", "TFLOP/s", "GB/s", or "x" (times, of what the name says).
+        unit: of what: "MB", "s", "ms", "%", "GFLOP/s", "TFLOP/s", "GB/s" or "x" (times).
         note: the sizes, and what it is compared with.
         must, aim: what the engine has to reach, and what it is meant to. None where nothing was set.
         two: the same on two threads, by the clock on the wall; None where it was not measured.

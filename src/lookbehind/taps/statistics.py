@@ -1,13 +1,14 @@
 """Statistics: what is kept of an attention call when its queries and keys are not.
 
-Each call is observed where it runs, on the model's device, and only sums and rows of numbers stay: the mass that
-each key received, and of each query its entropy and its largest weight. What a sequence's calls leave is joined
-when it is asked for.
+Each call is observed where it runs, on the model's device, and only sums and rows of numbers stay: the mass
+that each key received, and of each query its entropy and its largest weight. What a sequence's calls leave
+is joined when it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -35,7 +36,7 @@ def observed(call: Call, shift: int) -> list[Observation]:
 
 def _observed(call: Call, rows: slice, spans: Spans, shift: int) -> list[Observation]:
     q, k = call.q[rows].detach(), call.k[rows].detach()
-    parameters = {
+    parameters: dict[str, Any] = {
         "scale": call.scale,
         "softcap": call.softcap,
         "sinks": None if call.sinks is None else call.sinks.detach(),
@@ -86,5 +87,7 @@ def joined(parts: Sequence[tuple[Observation, int]], length: int) -> Observation
         entropy=rows("entropy", -1),
         top_weights=rows("top_weights", -2),
         top_keys=rows("top_keys", -2),
-        max_score=torch.stack([seen.max_score.cpu() for seen, _ in parts if seen.max_score is not None]).amax(0),
+        max_score=torch.stack([seen.max_score.cpu() for seen, _ in parts if seen.max_score is not None]).amax(
+            0
+        ),
     )
