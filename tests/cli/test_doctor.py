@@ -36,3 +36,18 @@ def test_without_the_compiled_part_doctor_says_so_and_how_to_get_it(monkeypatch)
     assert "instruction sets none; the native engine was not compiled" in shown
     assert "native on cpu: cannot run; it was not compiled" in shown
     assert "→ torch on cpu: can run; picked by auto on cpu" in shown
+
+
+def test_on_a_card_doctor_says_which_fused_kernels_are_taken(monkeypatch):
+    import torch
+
+    from lookbehind.cli import doctor
+    from lookbehind.engines.kernels import routes
+
+    assert json.loads(run("doctor", "--json").stdout)["fused"] == {} or torch.cuda.is_available()
+    monkeypatch.setattr(routes, "_capability", lambda device: (9, 0))
+    monkeypatch.setattr(routes, "_trusted", lambda *what: True)
+    assert doctor._fused("cpu") == {"causal prefill": "cudnn", "decoding": "flash"}
+    facts = doctor.examine() | {"fused": {"decoding": "flash"}}
+    monkeypatch.setattr(doctor, "examine", lambda: facts)
+    assert "fused attention decoding: flash" in " ".join(run("doctor").stdout.split())

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from lookbehind.cli.common import JsonOption, console, print_json, working
 
-_PACKAGES = ("lookbehind", "torch", "transformers", "safetensors", "numpy", "pillow")
+_PACKAGES = ("lookbehind", "torch", "triton", "transformers", "safetensors", "numpy", "pillow")
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -31,6 +31,10 @@ def doctor(as_json: JsonOption = False) -> None:
     table.add_row("torch threads", str(facts["threads"]))
     table.add_row("instruction sets", _sets(facts["instruction_sets"]))
     table.add_row("CUDA", facts["cuda"] or "none")
+    if facts["fused"]:
+        table.add_row(
+            "fused attention", "; ".join(f"{what}: {name}" for what, name in facts["fused"].items())
+        )
     console.print(table)
     console.print()
     for engine in facts["engines"]:
@@ -61,8 +65,25 @@ def examine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "instruction_sets": dict(zip(("here", "compiled"), native.sets(), strict=True)),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "fused": _fused() if torch.cuda.is_available() else {},
         "engines": engines,
     }
+
+
+def _fused(device: str = "cuda") -> dict[str, str]:
+    """Which of PyTorch's fused kernels the triton engine's `attend` takes for usual calls, or why none."""
+    import torch
+
+    from lookbehind.engines.problem import Problem
+    from lookbehind.engines.triton import route
+    from lookbehind.pattern import Causal
+
+    found: dict[str, str] = {}
+    for what, n_queries in (("causal prefill", 128), ("decoding", 1)):
+        q, k = (torch.zeros(1, 1, n, 128, device=device, dtype=torch.bfloat16) for n in (n_queries, 128))
+        chosen = route(Problem(q, k, k, Causal().spans(n_queries, 128), 1.0))
+        found[what] = chosen.name or f"none, {chosen.reason}"
+    return found
 
 
 def _sets(found: dict[str, list[str]]) -> str:

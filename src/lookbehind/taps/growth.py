@@ -18,6 +18,7 @@ from lookbehind.engines.observation import Observation
 from lookbehind.errors import RecordError
 from lookbehind.spans import Spans
 from lookbehind.taps.call import Call
+from lookbehind.taps.host import arrived, copied
 from lookbehind.taps.logits import Said, summarised
 from lookbehind.taps.mask import merged
 from lookbehind.taps.statistics import observed
@@ -160,7 +161,7 @@ class Forward:
         grown = LayerGrowth(
             call.scale,
             call.softcap,
-            None if call.sinks is None else _host(call.sinks),
+            None if call.sinks is None else copied(call.sinks, wait=True),
             call.alibi,
             prints if known is None else torch.cat([known.prints, prints[:, before - shift :]], 1),
         )
@@ -169,8 +170,8 @@ class Forward:
             grown.alibi = merged(call.module, known.alibi, grown.alibi)
         width = slice(0, 0) if self._statistics else slice(None)
         rows = Rows(
-            q=_host(call.q[..., width]),
-            k=_host(call.k[:, :, before - shift : length - shift, width]),
+            q=copied(call.q[..., width]),
+            k=copied(call.k[:, :, before - shift : length - shift, width]),
             spans=[self._placed(one, length, before, shift) for one in call.spans],
             seen=observed(call, shift) if self._statistics else (),
             shift=shift,
@@ -201,6 +202,7 @@ class Forward:
             ids = None
         said, batch.last = summarised(logits, ids, self._n_queries, batch.last)
         rows = {name: rows for name, (rows, _) in self._calls.items()}
+        arrived()
         step = Step(self._n_queries, rows, ids, said)
         batch.steps.append(step)
         batch.n_steps += 1
@@ -285,13 +287,6 @@ def _weights(heads: int, dim: int) -> torch.Tensor:
     )  # the global generator is the model's
     drawn = torch.randint(-(2**30), 2**30, (heads, 1, dim), generator=source, device="cpu") * 2 + 1
     return drawn.to(torch.int32)
-
-
-def _host(tensor: torch.Tensor) -> torch.Tensor:
-    # A copy, because caches are written in place; and an ordinary tensor even if the model runs in inference
-    # mode.
-    with torch.inference_mode(False):
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor.detach())
 
 
 def _reach(spans: Spans) -> int:

@@ -1,0 +1,80 @@
+"""Copies into host memory: at once on a CPU, on a stream of their own on a card."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from lookbehind.taps import host
+
+
+def test_on_a_cpu_it_is_an_ordinary_copy():
+    with torch.inference_mode():
+        x = torch.randn(2, 3, 4).transpose(0, 2)
+        found = host.copied(x)
+        assert torch.equal(found, x)
+        x.zero_()
+    assert not found.is_inference() and found.is_contiguous() and found.abs().sum() > 0
+    host.arrived()  # nothing is on its way
+
+
+class FakeStream:
+    """Notes what is asked of it."""
+
+    def __init__(self, said: list) -> None:
+        self.said = said
+
+    def wait_stream(self, other: object) -> None:
+        self.said.append("waits for the model")
+
+    def synchronize(self) -> None:
+        self.said.append("arrived")
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What happens in order, with a stream that is none, and memory that is not pinned."""
+    notes: list[str] = []
+    empty = torch.empty
+
+    def pinned(*shape, pin_memory=False, **options):
+        notes.append("copied" if pin_memory else "not pinned")
+        return empty(*shape, **options)
+
+    @contextmanager
+    def on(stream):
+        yield notes.append("on its stream")
+
+    monkeypatch.setattr(host, "_streams", {})
+    monkeypatch.setattr(host, "_on_the_way", {})
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream(notes))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(torch, "empty", pinned)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: notes.append("kept until then"))
+    return notes
+
+
+def test_on_a_card_the_model_goes_on_until_too_much_is_on_its_way(said, monkeypatch):
+    monkeypatch.setattr(host, "MOST", 100)
+    device, x = torch.device("cuda", 0), torch.randn(4, 4).t()
+    found = host._sent(x, device)
+    once = ["waits for the model", "on its stream", "copied", "kept until then"]
+    assert said == once
+    assert torch.equal(found, x) and found.is_contiguous()
+    host._sent(x, device)
+    assert said == [*once, "arrived", *once]
+    said.clear()
+    host.arrived()
+    host.arrived()
+    assert said == ["arrived"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no card is here")
+def test_what_is_written_over_after_the_call_was_copied_before():
+    x = torch.randn(64, 1024, 1024, device="cuda")
+    before = x.sum(dtype=torch.float64).item()
+    found = host.copied(x)
+    x.zero_()
+    host.arrived()
+    assert found.is_pinned() and found.sum(dtype=torch.float64).item() == pytest.approx(before)
