@@ -9,6 +9,8 @@ multiplied as they are, never as TF32.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import torch
@@ -51,18 +53,32 @@ def route(problem: Problem) -> routes.Route:
 
 def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]."""
-    return routes.attend(problem)
+    with _on(problem.device):
+        return routes.attend(problem)
 
 
 def logsumexp(problem: Problem) -> torch.Tensor:
     """lse [B, Hq, Lq] alone, by our kernel: never a fused one's, which carries the rounding of half types."""
     from lookbehind.engines.kernels.reduce import logsumexp as found
 
-    return found(problem)
+    with _on(problem.device):
+        return found(problem)
 
 
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     """The reductions asked for: one pass over the products for most of them together."""
     from lookbehind.engines.kernels.reduce import observe as found
 
-    return found(problem, lse.detach().to(torch.float32).contiguous(), wants)
+    with _on(problem.device):
+        return found(problem, lse.detach().to(torch.float32).contiguous(), wants)
+
+
+@contextmanager
+def _on(device: torch.device) -> Generator[None]:
+    """Kernels are launched on the current card, which may be another; and autocast may round nothing."""
+    with torch.autocast(device.type, enabled=False):
+        if device.type != "cuda":
+            yield
+            return
+        with torch.cuda.device(device):
+            yield

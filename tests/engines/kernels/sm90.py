@@ -47,7 +47,8 @@ def signature(kernel: Any, args: tuple, options: dict) -> tuple[dict, dict, dict
     types, constants, aligned = {}, {}, {}
     for place, name in enumerate(kernel.arg_names):
         value = args[place] if place < len(args) else options[name]
-        if place >= len(args) or (isinstance(value, int) and value == 1):
+        constant = kernel.params[place].is_constexpr
+        if constant or (isinstance(value, int) and value == 1):
             types[name], constants[name] = "constexpr", value
         elif isinstance(value, torch.Tensor):
             types[name], aligned[(place,)] = KINDS[value.dtype], [["tt.divisibility", 16]]
@@ -64,6 +65,8 @@ def compiled(launches: Launches) -> Iterator[dict]:
     """What becomes of each launch, and forgets them."""
     for args, options in launches.seen:
         run = {name: options.pop(name) for name in ("num_warps", "num_stages")}
+        if "TIES" in options:
+            options["TIES"] = False  # as on a card
         made = compile(ASTSource(launches.kernel, *signature(launches.kernel, args, options)), HOPPER, run)
         sizes = {name: options[name] for name in ("BM", "BN", "B") if name in options}
         found = {"kernel": launches.kernel.__name__, "wgmma": made.asm["ptx"].count("wgmma.mma_async")}
@@ -86,9 +89,11 @@ def usage(cubin: bytes) -> dict[str, int]:
     return {"registers": int(words["REG"]), "stack": int(words["STACK"])}
 
 
-def problem(dtype=torch.bfloat16, n_queries=1024, n_keys=1024, width=128, pattern=SIMPLE, **more) -> Problem:
-    q = torch.zeros(1, 8, n_queries, width, dtype=dtype)
-    k = torch.zeros(1, 2, n_keys, width, dtype=dtype)
+def problem(
+    dtype=torch.bfloat16, n_queries=1024, n_keys=1024, width=128, pattern=SIMPLE, heads=(8, 2), **more
+) -> Problem:
+    q = torch.zeros(1, heads[0], n_queries, width, dtype=dtype)
+    k = torch.zeros(1, heads[1], n_keys, width, dtype=dtype)
     return Problem(q, k, None, pattern.spans(n_queries, n_keys), 0.1, **more)
 
 
@@ -107,7 +112,19 @@ def cases() -> Iterator[tuple[str, Problem, Wants | None]]:
     yield "float32", problem(torch.float32), ALL
     yield "float32 lse", problem(torch.float32), None
     yield "float16, ragged", problem(torch.float16, 1000, 1001, 80), Wants(**vars(ALL) | {"distance": True})
+    one = problem(n_queries=1, n_keys=1, heads=(1, 1))  # every length is a constant then
+    everything = Wants(**vars(ALL) | {"top": 2, "by_distance": True, "map": (1, 1)})
+    yield "one of each, lse", one, None
+    yield "one of each", one, everything
+    yield "one of each, a map across tiles", one, Wants(map=(1, 1), map_reduces=("max",), map_of="score")
+    yield "decoding", problem(n_queries=1, n_keys=4096), Wants(entropy=True, top=1)
     yield "wide", problem(width=256), ALL
+
+
+def on_a_card(kind: str, one: Problem, turn: int) -> tuple:
+    """What is tried there, from one number on; the first where there are not so many."""
+    choice = tuning.of_cards(kind, one)
+    return choice[turn:] or choice[:1]
 
 
 def main() -> None:
@@ -118,16 +135,12 @@ def main() -> None:
     for name, launches in kernels.items():
         setattr(passes, name, launches)
     for what, one, wants in cases():
-        table = tuning._SINGLE if one.q.dtype == torch.float32 else tuning._HALF
-        table = tuning._WIDE if one.q.shape[3] > 128 else table
         for turn in range(4 if every else 1):
-            tuning.candidates = lambda kind, _, turn=turn, table=table: (
-                table[kind][turn : turn + 1] or table[kind][:1]
-            )
+            tuning.candidates = lambda kind, one, turn=turn: on_a_card(kind, one, turn)
             if wants is None:
                 reduce.logsumexp(one)
             else:
-                reduce.observe(one, torch.zeros(1, 8, one.n_queries), wants)
+                reduce.observe(one, torch.zeros(1, one.n_heads, one.n_queries), wants)
             for launches in kernels.values():
                 for found in compiled(launches):
                     print(json.dumps({"what": what} | found), flush=True)

@@ -28,6 +28,8 @@ def test_every_launch_compiles_for_hopper(tmp_path):
     assert {one["kernel"] for one in found} == {"columns_kernel", "rows_kernel", "diagonals_kernel"}
     for one in found:
         assert one["shared"] <= MOST_SHARED, one
-        assert (one["wgmma"] > 0) == (not one["what"].startswith("float32")), one
+        # Hopper's own products take 64 rows of half types; shorter blocks and float32 have others.
+        wide = one.get("BM", one.get("B")) >= 64 and not one["what"].startswith("float32")
+        assert (one["wgmma"] > 0) == wide, one
         # A few registers spilled in the branch for partial tiles are no loss.
         assert one.get("stack", 0) <= 512, one

@@ -44,7 +44,7 @@ def tile(
     offset,
     map_rows,
     map_columns,
-    D: tl.constexpr,
+    width,
     BD: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -76,7 +76,7 @@ def tile(
     if WHOLE:
         queries = tl.load(at)
     else:
-        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < D), other=0.0)
+        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
     above = tl.load(lse + rows, mask=there, other=-float("inf")) * 1.4426950408889634
     above = tl.where(above == -float("inf"), -NEVER, above)
     # Read before the product is needed: it arrives while that is computed.
@@ -184,10 +184,10 @@ def columns_kernel(
     n_leads,
     map_rows,
     map_columns,
-    N_HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
-    HEADS: tl.constexpr,
-    D: tl.constexpr,
+    n_heads,
+    group,
+    width,
+    heads,
     BD: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -209,7 +209,7 @@ def columns_kernel(
     MOST: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Grid: splits x leads, leads fastest. A lead is HEADS query heads of one group, over the whole batch.
+    """Grid: splits x leads, leads fastest. A lead is so many heads of one group, over the batch.
 
     q, k: [B, H, L, D] by strides. lse [B, Hq, Lq]. received [B, Hq, Lk]. entropy, best, best_key, distance
     [splits, B, Hq, Lq]: best is the largest x. map_sum, map_max [B, Hq, map rows, map columns], pixels of
@@ -221,15 +221,15 @@ def columns_kernel(
     for number in range(tl.load(split_ptr + split), tl.load(split_ptr + split + 1)):
         block = tl.load(split_blocks + number)
         columns = block * BN + tl.arange(0, BN)
-        batch = (lead * HEADS) // N_HEADS
-        kv_head = (lead * HEADS) % N_HEADS // GROUP
+        batch = (lead * heads) // n_heads
+        kv_head = (lead * heads) % n_heads // group
         at = k + batch.to(tl.int64) * k_batch + kv_head.to(tl.int64) * k_head
         at = at + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
-        kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < D), other=0.0)
-        for member in range(HEADS):
-            flat = (lead * HEADS + member).to(tl.int64)
-            head = flat % N_HEADS
-            mine = (split.to(tl.int64) * n_leads * HEADS + flat) * n_queries
+        kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
+        for member in range(heads):
+            flat = (lead * heads + member).to(tl.int64)
+            head = flat % n_heads
+            mine = (split.to(tl.int64) * n_leads * heads + flat) * n_queries
             slope = tl.zeros((BM,), tl.float32)
             if SLOPED:
                 slope += tl.load(slopes + head)
@@ -274,7 +274,7 @@ def columns_kernel(
                             offset,
                             map_rows,
                             map_columns,
-                            D,
+                            width,
                             BD,
                             BM,
                             BN,
@@ -330,7 +330,7 @@ def columns_kernel(
                             offset,
                             map_rows,
                             map_columns,
-                            D,
+                            width,
                             BD,
                             BM,
                             BN,

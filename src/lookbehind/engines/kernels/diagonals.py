@@ -43,9 +43,9 @@ def diagonals_kernel(
     offset,
     n_leads,
     key_tiles,
-    N_HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
-    D: tl.constexpr,
+    n_heads,
+    group,
+    width,
     BD: tl.constexpr,
     B: tl.constexpr,
     CAPPED: tl.constexpr,
@@ -57,15 +57,15 @@ def diagonals_kernel(
     """Grid: diagonals x heads of the batch, heads fastest. sums [diagonals, 2, B, Hq, B]: t, and t - B."""
     lead = tl.program_id(0) % n_leads
     line = tl.program_id(0) // n_leads
-    batch = lead // N_HEADS
-    head = lead % N_HEADS
+    batch = lead // n_heads
+    head = lead % n_heads
     within = tl.arange(0, B)
     dims = tl.arange(0, BD)
     slope = tl.zeros((B,), tl.float32)
     if SLOPED:
         slope += tl.load(slopes + head)
     of_head = q + batch.to(tl.int64) * q_batch + head.to(tl.int64) * q_head
-    of_kv_head = k + batch.to(tl.int64) * k_batch + (head // GROUP).to(tl.int64) * k_head
+    of_kv_head = k + batch.to(tl.int64) * k_batch + (head // group).to(tl.int64) * k_head
     turned = within[:, None] + within[None, :]
     near = tl.zeros((B,), tl.float32)
     wrapped = tl.zeros((B,), tl.float32)
@@ -76,9 +76,9 @@ def diagonals_kernel(
         columns = key_tile * B + within
         there = rows < n_queries
         at = of_head + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
-        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < D), other=0.0)
+        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
         at_keys = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
-        kt = tl.load(at_keys, mask=(columns[None, :] < n_keys) & (dims[:, None] < D), other=0.0)
+        kt = tl.load(at_keys, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
         above = tl.load(lse + lead.to(tl.int64) * n_queries + rows, mask=there, other=-float("inf"))
         above = tl.where(above == -float("inf"), -NEVER, above * 1.4426950408889634)
         apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
@@ -95,4 +95,4 @@ def diagonals_kernel(
         wrapped += tl.sum(tl.where(turned < B, 0.0, p), 0)
     to = sums + (line.to(tl.int64) * 2 * n_leads + lead) * B + within
     tl.store(to, near)
-    tl.store(to + n_leads.to(tl.int64) * B, wrapped)
+    tl.store(to + n_leads * B, wrapped)

@@ -119,7 +119,7 @@ def columns_pass(
             *map_size,
             **_shape(problem),
             MOST=way.most_of_all,
-            HEADS=at_once,
+            heads=at_once,
             BM=sizes.rows,
             BN=sizes.keys,
             WHOLE=n_queries % sizes.rows == 0 and problem.q.shape[3] == _wide(problem.q.shape[3]),
@@ -218,6 +218,7 @@ def rows_pass(
             **_shape(problem),
             MOST=way.most_of_all,
             PACK=pack,
+            FITS=problem.q.shape[3] == _wide(problem.q.shape[3]),
             BM=rows,
             BN=keys,
             LSE=asked.lse,
@@ -372,7 +373,7 @@ def _runs(way: Walk) -> tuple[torch.Tensor, ...]:
 
 def _shape(problem: Problem) -> dict[str, int]:
     width = problem.q.shape[3]
-    return {"N_HEADS": problem.n_heads, "GROUP": problem.group, "D": width, "BD": _wide(width)}
+    return {"n_heads": problem.n_heads, "group": problem.group, "width": width, "BD": _wide(width)}
 
 
 def _wide(width: int) -> int:

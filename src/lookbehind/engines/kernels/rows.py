@@ -109,7 +109,8 @@ def tile(
     map_rows,
     map_columns,
     slots,
-    D: tl.constexpr,
+    width,
+    FITS: tl.constexpr,
     BD: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -136,11 +137,11 @@ def tile(
     columns = key_tile * BN + tl.arange(0, BN)
     at = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
     if MASKED:
-        kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < D), other=0.0)
-    elif D == BD:
+        kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
+    elif FITS:
         kt = tl.load(at)
     else:
-        kt = tl.load(at, mask=dims[:, None] < D, other=0.0)
+        kt = tl.load(at, mask=dims[:, None] < width, other=0.0)
     apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
     x = ranked(
         tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
@@ -263,10 +264,11 @@ def rows_kernel(
     stretch,
     map_rows,
     map_columns,
-    N_HEADS: tl.constexpr,
-    GROUP: tl.constexpr,
+    n_heads,
+    group,
+    width,
     PACK: tl.constexpr,
-    D: tl.constexpr,
+    FITS: tl.constexpr,
     BD: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -301,9 +303,9 @@ def rows_kernel(
     part = tl.program_id(0) // n_leads // n_splits
     within = tl.arange(0, BM) % R
     flat = (lead * PACK + tl.arange(0, BM) // R).to(tl.int64)
-    batch = (lead * PACK) // N_HEADS
-    kv_head = (lead * PACK) % N_HEADS // GROUP
-    head = flat % N_HEADS
+    batch = (lead * PACK) // n_heads
+    kv_head = (lead * PACK) % n_heads // group
+    head = flat % n_heads
     dims = tl.arange(0, BD)
     slots = tl.arange(0, SLOTS)
     slope = tl.zeros((BM,), tl.float32)
@@ -318,7 +320,7 @@ def rows_kernel(
         there = rows < row_stop
         at = q + batch.to(tl.int64) * q_batch + head[:, None] * q_head
         at = at + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
-        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < D), other=0.0)
+        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
         mine = flat * n_queries + rows
         above = tl.zeros((BM,), tl.float32)
         if not LSE:
@@ -383,7 +385,8 @@ def rows_kernel(
                         map_rows,
                         map_columns,
                         slots,
-                        D,
+                        width,
+                        FITS,
                         BD,
                         BM,
                         BN,
@@ -447,7 +450,8 @@ def rows_kernel(
                         map_rows,
                         map_columns,
                         slots,
-                        D,
+                        width,
+                        FITS,
                         BD,
                         BM,
                         BN,

@@ -71,11 +71,16 @@ def processors(device: torch.device) -> int:
 
 def candidates(kind: str, problem: Problem) -> tuple[Sizes, ...]:
     """Sizes for a kernel: "columns", "rows" or "diagonals"."""
-    if problem.device.type != "cuda":
-        return (INTERPRETED[kind],)
+    return of_cards(kind, problem) if problem.device.type == "cuda" else (INTERPRETED[kind],)
+
+
+def of_cards(kind: str, problem: Problem) -> tuple[Sizes, ...]:
+    """The same on any card."""
     if problem.q.dtype == torch.float32:
         return _SINGLE[kind]
-    return (_HALF if problem.q.shape[3] <= 128 else _WIDE)[kind]
+    choice = (_HALF if problem.q.shape[3] <= 128 else _WIDE)[kind]
+    # A softcap needs as many registers again: the smallest tile comes first.
+    return choice if problem.softcap is None else tuple(sorted(choice, key=lambda one: one.rows * one.keys))
 
 
 def best(kind: str, flags: tuple[object, ...], problem: Problem, run: Callable[[Sizes], T]) -> T:
