@@ -28,7 +28,7 @@ if ! python3 -c "import lookbehind" 2>/dev/null; then
     export PYTHONPATH=$PWD/src
 fi
 python3 -c "import torch, triton; print(torch.cuda.get_device_name(), torch.__version__, triton.__version__)"
-pytest=(python3 -m pytest -n 0 -p no:cacheprovider -W default -o timeout=600)
+pytest=(python3 -m pytest -n 8 -p no:cacheprovider -W default -o timeout=600)  # what takes long is compiling
 step routes 120 "${pytest[@]}" tests/engines/kernels/test_routes.py tests/engines/kernels/test_flex.py
 step kernels 300 "${pytest[@]}" tests/engines/kernels/interpreted.py
 step engine 120 "${pytest[@]}" tests/engines/test_triton.py -k "not kernels"

@@ -47,8 +47,8 @@ def signature(kernel: Any, args: tuple, options: dict) -> tuple[dict, dict, dict
     types, constants, aligned = {}, {}, {}
     for place, name in enumerate(kernel.arg_names):
         value = args[place] if place < len(args) else options[name]
-        constant = kernel.params[place].is_constexpr
-        if constant or (isinstance(value, int) and value == 1):
+        parameter = kernel.params[place]
+        if parameter.is_constexpr or (type(value) is int and value == 1 and not parameter.do_not_specialize):
             types[name], constants[name] = "constexpr", value
         elif isinstance(value, torch.Tensor):
             types[name], aligned[(place,)] = KINDS[value.dtype], [["tt.divisibility", 16]]
@@ -56,7 +56,7 @@ def signature(kernel: Any, args: tuple, options: dict) -> tuple[dict, dict, dict
             types[name] = "fp32"
         else:
             types[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            if value % 16 == 0:
+            if value % 16 == 0 and not parameter.do_not_specialize:
                 aligned[(place,)] = [["tt.divisibility", 16]]
     return types, constants, aligned
 

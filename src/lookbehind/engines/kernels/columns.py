@@ -143,7 +143,19 @@ def tile(
     return total
 
 
-@triton.jit
+# Lengths do not make kernels of their own; strides and the width do, for how memory is read.
+@triton.jit(
+    do_not_specialize=[
+        "n_queries",
+        "n_keys",
+        "offset",
+        "n_leads",
+        "map_rows",
+        "map_columns",
+        "n_heads",
+        "group",
+    ]
+)
 def columns_kernel(
     q,
     k,

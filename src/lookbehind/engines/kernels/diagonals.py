@@ -12,7 +12,8 @@ import triton.language as tl
 from lookbehind.engines.kernels.scores import NEVER, exists, ranked
 
 
-@triton.jit
+# Lengths do not make kernels of their own; strides and the width do, for how memory is read.
+@triton.jit(do_not_specialize=["n_queries", "n_keys", "offset", "n_leads", "key_tiles", "n_heads", "group"])
 def diagonals_kernel(
     q,
     k,

@@ -84,7 +84,8 @@ def columns_pass(
     way = walk(problem.spans, sizes.rows, sizes.keys, "columns", device)
     by_row = asked.by_row
     # Where nothing is added up for queries, a program does one block of keys for every head that reads it.
-    at_once = 1 if by_row or asked.mapped else problem.group
+    enough = way.lines * batch * problem.n_kv_heads >= processors(device)
+    at_once = problem.group if enough and not by_row and not asked.mapped else 1
     splits = _splits(way, leads, n_queries, asked, device) if by_row else way.lines
     split_ptr, split_blocks = dealt(way, splits)
     found = {
@@ -227,6 +228,7 @@ def rows_pass(
             MAX=asked.max_score,
             DISTANCE=asked.distance,
             TOP=asked.top,
+            TIES=device.type != "cuda",
             SLOTS=_power(asked.top),
             MAP_SUM=asked.map_sum,
             MAP_MAX=asked.map_max,

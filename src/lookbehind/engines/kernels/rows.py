@@ -121,6 +121,7 @@ def tile(
     MAX: tl.constexpr,
     DISTANCE: tl.constexpr,
     TOP: tl.constexpr,
+    TIES: tl.constexpr,
     MAP_SUM: tl.constexpr,
     MAP_MAX: tl.constexpr,
     OF_SCORES: tl.constexpr,
@@ -171,7 +172,12 @@ def tile(
             far += tl.sum(p * tl.abs(apart), 1)
     if MAX:
         largest = tl.maximum(largest, tl.max(seen, 1))
-    if TOP > 0:
+    if TOP == 1:
+        one, where = tl.max(seen, 1, return_indices=True, return_indices_tie_break_left=TIES)
+        better = one[:, None] > values
+        values = tl.where(better, one[:, None], values)
+        keys = tl.where(better, (key_tile * BN + where)[:, None], keys)
+    elif TOP > 0:
         values, keys = inserted(values, keys, seen, key_tile * BN, slots, tl.arange(0, BN), BM, BN)
     of_map = tl.max(flat, 0) * map_rows * map_columns
     if MAP_SUM:
@@ -217,7 +223,21 @@ def tile(
     return shift, total, nats, far, largest, values, keys
 
 
-@triton.jit
+# Lengths do not make kernels of their own; strides and the width do, for how memory is read.
+@triton.jit(
+    do_not_specialize=[
+        "n_queries",
+        "n_keys",
+        "offset",
+        "n_leads",
+        "n_splits",
+        "stretch",
+        "map_rows",
+        "map_columns",
+        "n_heads",
+        "group",
+    ]
+)
 def rows_kernel(
     q,
     k,
@@ -278,6 +298,7 @@ def rows_kernel(
     MAX: tl.constexpr,
     DISTANCE: tl.constexpr,
     TOP: tl.constexpr,
+    TIES: tl.constexpr,
     SLOTS: tl.constexpr,
     MAP_SUM: tl.constexpr,
     MAP_MAX: tl.constexpr,
@@ -397,6 +418,7 @@ def rows_kernel(
                         MAX,
                         DISTANCE,
                         TOP,
+                        TIES,
                         MAP_SUM,
                         MAP_MAX,
                         OF_SCORES,
@@ -462,6 +484,7 @@ def rows_kernel(
                         MAX,
                         DISTANCE,
                         TOP,
+                        TIES,
                         MAP_SUM,
                         MAP_MAX,
                         OF_SCORES,
