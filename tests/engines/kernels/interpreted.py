@@ -20,7 +20,7 @@ from lookbehind import attention, engines
 from lookbehind.grammar import parse
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
-from tests.engines.test_torch import check_top_keys
+from tests.engines.test_torch import Largest, check_top_keys
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -171,6 +171,20 @@ def test_the_same_bits_from_call_to_call():
     one, other = (observe(q, k, lse, Causal(), **wants) for _ in range(2))
     for name, value in tensors(one).items():
         assert torch.equal(value.nan_to_num(-1), tensors(other)[name].nan_to_num(-1)), name
+
+
+def test_nothing_as_large_as_all_weights_is_ever_made():
+    n = 4096 if CUDA else 256
+    q = torch.randn(1, 1, n, 16, device=DEVICE)
+    with Largest() as seen:
+        lse = logsumexp(q, q, Causal())
+        observe(q, q, lse, Causal(), received=True, entropy=True, top=1, map=(8, 8))
+        if CUDA:  # the interpreter is slow
+            observe(q, q, lse, Causal(), top=2, by_distance=True, map=(7, 9), map_of="score")
+    assert 0 < seen.elements <= n * n / 4
+    with Largest() as dense:  # the measuring can fail
+        attention.logsumexp(q, q, Causal(), engine="reference")
+    assert dense.elements >= n * n
 
 
 def test_it_agrees_with_the_cpu_engine():

@@ -176,9 +176,9 @@ def rows_pass(
         split_ptr, split_blocks = dealt(way, way.lines)
     splits, key_tiles = len(split_ptr) - 1, -(-n_keys // keys)
     stretches = 1
-    if not asked.mapped and splits and leads:
-        wanted = -(-2 * processors(device) // (splits * leads))
-        stretches = max(1, min(wanted, key_tiles // 4))
+    if not asked.mapped and 0 < splits * leads < 2 * processors(device):
+        # Not quite four programs a processor: two run at once, and a fifth would wait alone.
+        stretches = max(1, min(4 * processors(device) // (splits * leads), key_tiles // 4))
     stretch = -(-key_tiles // stretches)
     map_size = pixels if pixels is not None and asked.mapped else (1, 1)
     start = -math.inf if asked.of_scores else 0.0
