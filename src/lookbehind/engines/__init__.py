@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 # Not `import torch`: once the engine of that name is imported, it is what `torch` means in this package.
-from torch import Tensor, cuda, zeros
+from torch import Tensor, bfloat16, cuda, float32, zeros
 
 from lookbehind.engines.observation import Observation, Wants
 from lookbehind.engines.problem import Problem
@@ -87,10 +87,13 @@ def choose(problem: Problem, name: str = "auto") -> Engine:
 
 
 def survey() -> list[Verdict]:
-    """Every engine on every kind of device here, asked about a small causal call. For `lookbehind doctor`."""
+    """Every engine on every kind of device here, asked about a small causal call: float32, on a card bfloat16.
+
+    For `lookbehind doctor`.
+    """
     found: list[Verdict] = []
     for device in ["cpu"] + (["cuda"] if cuda.is_available() else []):
-        q = zeros(1, 1, 2, 8, device=device)
+        q = zeros(1, 1, 2, 64, device=device, dtype=bfloat16 if device == "cuda" else float32)
         problem = Problem(q, q, q, Causal().spans(2), scale=1.0)
         picked = None
         for name in ORDER:
