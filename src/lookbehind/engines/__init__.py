@@ -87,9 +87,9 @@ def choose(problem: Problem, name: str = "auto") -> Engine:
 
 
 def survey() -> list[Verdict]:
-    """Every engine on every kind of device here, asked about a small causal call: float32, on a card bfloat16.
+    """Every engine on every kind of device here, asked about a small causal call. For `lookbehind doctor`.
 
-    For `lookbehind doctor`.
+    In float32; on a card in bfloat16, which is what fused kernels take.
     """
     found: list[Verdict] = []
     for device in ["cpu"] + (["cuda"] if cuda.is_available() else []):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -47,25 +48,38 @@ def run(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
         "enable_gqa": problem.group > 1,
     }
     attend: Any = _compiled() if problem.device.type == "cuda" else module.flex_attention
-    if hasattr(module, "AuxRequest"):
-        out, more = attend(problem.q, problem.k, problem.v, return_aux=module.AuxRequest(lse=True), **options)
-        return out, more.lse
-    return attend(problem.q, problem.k, problem.v, return_lse=True, **options)  # before PyTorch 2.9
+    with _patient() if problem.device.type == "cuda" else nullcontext():
+        if hasattr(module, "AuxRequest"):
+            options["return_aux"] = module.AuxRequest(lse=True)
+            out, more = attend(problem.q, problem.k, problem.v, **options)
+            return out, more.lse
+        return attend(problem.q, problem.k, problem.v, return_lse=True, **options)  # before PyTorch 2.9
 
 
 @cache
 def _compiled() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention)
+    return torch.compile(flex_attention, fullgraph=True)
+
+
+def _patient() -> Any:
+    """As many compiled variants as there are kinds of patterns: beyond the usual limit it would stop."""
+    from torch._dynamo import config
+
+    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"
+    patch: Any = config.patch  # pyright: ignore[reportAttributeAccessIssue]
+    return patch({name: 256})
 
 
 def score_mod(problem: Problem) -> Callable[..., torch.Tensor] | None:
     """What is done to a scaled product: softcap, then ALiBi. None where nothing is."""
-    cap, offset = problem.softcap, problem.spans.offset
-    slopes = None if problem.alibi is None else problem.alibi.float()
-    if cap is None and slopes is None:
+    if problem.softcap is None and problem.alibi is None:
         return None
+    # As tensors, so that another number is not another kernel.
+    cap = None if problem.softcap is None else torch.tensor(problem.softcap, device=problem.device)
+    slopes = None if problem.alibi is None else problem.alibi.float()
+    offset = torch.tensor(problem.spans.offset, device=problem.device)
 
     def bent(score: torch.Tensor, b: Any, h: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         if cap is not None:
