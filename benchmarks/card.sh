@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # One session on a card: what can be wrong first, then the figures. Some ten minutes on one H200.
 #
-#   benchmarks/card.sh [folder for what it says]
+#   benchmarks/card.sh [folder for what it says] [step...]
 #
+# Steps: small routes kernels engine memcheck racecheck bench; all of them unless some are named.
 # Needs a python3 with PyTorch for CUDA, triton, transformers, pytest, hypothesis, typer and rich, and no network.
 # Each step goes on where the one before failed; the exit status is 0 where every test passed and every row that
-# has to be reached was. `sanitizer` is left out where compute-sanitizer is not on the PATH.
+# has to be reached was. memcheck and racecheck are left out where compute-sanitizer is not on the PATH.
 set -u
 cd "$(dirname "$0")/.."
 to=${1:-build/card}
 mkdir -p "$to"
+only=" ${*:2} "
 failed=0
 
 step() {  # name, seconds, command...
   local name=$1 limit=$2
   shift 2
+  [[ $only == "  " || $only == *" $name "* ]] || return
   echo "== $name"
   if timeout "$limit" "$@" >"$to/$name.log" 2>&1; then echo "passed: $name"; else
     echo "FAILED: $name (status $?)"
@@ -29,6 +32,7 @@ if ! python3 -c "import lookbehind" 2>/dev/null; then
 fi
 python3 -c "import torch, triton; print(torch.cuda.get_device_name(), torch.__version__, triton.__version__)"
 pytest=(python3 -m pytest -n 8 -p no:cacheprovider -W default -o timeout=600)  # what takes long is compiling
+step small 120 python3 benchmarks/small.py
 step routes 120 "${pytest[@]}" tests/engines/kernels/test_routes.py tests/engines/kernels/test_flex.py
 step kernels 300 "${pytest[@]}" tests/engines/kernels/interpreted.py
 step engine 120 "${pytest[@]}" tests/engines/test_triton.py -k "not kernels"

@@ -8,7 +8,7 @@ Triton's interpreter on tiny sizes, by the clock on the wall: that it runs, whic
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -64,18 +64,30 @@ TINY = Setting("cpu", (32, 48), 32, 8, 40, 2, 1, 16, 8, 1, 16, 1, 32)
 
 def rows(setting: Setting) -> list[Row]:
     """Every figure. Those that need something that is not here have no value, and say so."""
+    return [row for _, figure in figures(setting) for row in figure()]
+
+
+def figures(setting: Setting) -> Iterator[tuple[str, Callable[[], list[Row]]]]:
+    """Every figure by name, each read when it is called, so that one that fails leaves the others."""
     rate, bandwidth = _matmul_rate(setting), _copy_bandwidth(setting)
-    found = [
-        Row("matrix products, bfloat16", rate / 1e12, "TFLOP/s", f"{8 * setting.side} squared, in this run"),
-        Row("memory, read and written by copying", bandwidth / 1e9, "GB/s", "in this run"),
-    ]
+    yield (
+        "rates",
+        lambda: [
+            Row(
+                "matrix products, bfloat16",
+                rate / 1e12,
+                "TFLOP/s",
+                f"{8 * setting.side} squared, in this run",
+            ),
+            Row("memory, read and written by copying", bandwidth / 1e9, "GB/s", "in this run"),
+        ],
+    )
+    yield "received by a cache", lambda: _window(setting, bandwidth)
     for n in setting.lengths:
-        found += _attention(setting, n, rate)
-    found.append(_growth(setting))
-    found += _eager(setting)
-    found += _window(setting, bandwidth)
-    found.append(_recording(setting))
-    return found
+        yield f"n = {n:,}", lambda n=n: _attention(setting, n, rate)
+    yield "memory", lambda: [_growth(setting)]
+    yield "eager", lambda: _eager(setting)
+    yield "recording", lambda: [_recording(setting)]
 
 
 # -- figures -----------------------------------------------------------------------------------------------
