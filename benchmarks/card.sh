@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One session on a card: what can be wrong first, then the figures. Some ten minutes on one H200.
+# On a card: what can be wrong first, then the figures. Some ten minutes on one H200.
 #
 #   benchmarks/card.sh [folder for what it says] [step...]
 #
