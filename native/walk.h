@@ -32,6 +32,24 @@ struct State {
     float block[kSums][kTile]; // of weights, in this block: apart, so that long sums round less
 };
 
+constexpr int64_t kNoBlock = INT64_MAX;
+
+// The block of keys that is next for each tile, and the first of these.
+static int64_t next_blocks(const State* states, int n, int64_t* next) {
+    int64_t block = kNoBlock;
+    for (int t = 0; t < n; ++t) {
+        const State& state = states[t];
+        const Rows& rows = *state.tile->rows;
+        next[t] = kNoBlock;
+        if (state.run < rows.n_runs) {
+            const int64_t first = rows.runs[state.run].first;
+            next[t] = (state.key > first ? state.key : first) / kBlock;
+        }
+        if (next[t] < block) block = next[t];
+    }
+    return block;
+}
+
 // The micro-tiles of a block whose weights wait for their values.
 struct Pending {
     int count = 0;
@@ -221,20 +239,10 @@ struct Walk {
 
     // Takes the block of keys that is next for any tile, gives it to all tiles that visit it, and so on.
     void run(State* states, int n) const {
-        constexpr int64_t kDone = INT64_MAX;
         for (;;) {
-            int64_t block = kDone, next[kMostTiles];
-            for (int t = 0; t < n; ++t) {
-                const State& state = states[t];
-                const Rows& rows = *state.tile->rows;
-                next[t] = kDone;
-                if (state.run < rows.n_runs) {
-                    const int64_t first = rows.runs[state.run].first;
-                    next[t] = (state.key > first ? state.key : first) / kBlock;
-                }
-                if (next[t] < block) block = next[t];
-            }
-            if (block == kDone) return;
+            int64_t next[kMostTiles];
+            const int64_t block = next_blocks(states, n, next);
+            if (block == kNoBlock) return;
             for (int t = 0; t < n; ++t) {
                 if (next[t] == block) visit_block(states[t], (block + 1) * kBlock);
             }

@@ -46,25 +46,13 @@ public:
                 gather(states_[at_++], visit);
                 return true;
             }
-            block_ = kDone;
-            for (int t = 0; t < n_; ++t) {
-                const State& state = states_[t];
-                const Rows& rows = *state.tile->rows;
-                next_[t] = kDone;
-                if (state.run < rows.n_runs) {
-                    const int64_t first = rows.runs[state.run].first;
-                    next_[t] = (state.key > first ? state.key : first) / kBlock;
-                }
-                if (next_[t] < block_) block_ = next_[t];
-            }
-            if (block_ == kDone) return false;
+            block_ = next_blocks(states_, n_, next_);
+            if (block_ == kNoBlock) return false;
             at_ = 0;
         }
     }
 
 private:
-    static constexpr int64_t kDone = INT64_MAX;
-
     void gather(State& state, BlockVisit& visit) const {
         const Rows& rows = *state.tile->rows;
         const int64_t end = (block_ + 1) * kBlock;
@@ -98,7 +86,7 @@ private:
     State* const states_;
     const int n_;
     int at_;
-    int64_t block_ = kDone;
+    int64_t block_ = kNoBlock;
     int64_t next_[kMostTiles];
 };
 
