@@ -6,7 +6,7 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-static_assert(kTile == 2 * kSide);
+static_assert(kTile == 2 * kSide && kMatrixSide == 2 * kSide);
 
 constexpr int64_t kGroup = 2 * kSide;  // keys that are multiplied together, at absolute places
 constexpr int kMicros = kGroup / kMicro;  // micro-tiles of a group

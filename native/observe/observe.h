@@ -100,6 +100,10 @@ private:
         for (int64_t tile = unit_.first; tile < unit_.stop; ++tile) {
             poll();
             if (!begin(tile)) return false;
+#ifdef LB_HAS_MATRIX
+            if constexpr (kUnit == Unit::matrix) walk_by_groups();
+            else
+#endif
             walk();
             if (!end()) return false;
         }
@@ -208,9 +212,6 @@ private:
 #endif
 
     void walk() {
-#ifdef LB_HAS_MATRIX
-        if constexpr (kUnit == Unit::matrix) return walk_by_groups();
-#endif
         Visits visits(*rows_, live_);
         Visit now, next;
         if (!visits.next(now)) return;
