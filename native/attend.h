@@ -77,7 +77,7 @@ constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to *
 static int64_t weights_room(const Scoring& scoring, int64_t depth) {
     int64_t room = (depth > kBlock ? depth : kBlock) * kTile;
 #ifdef LB_HAS_MATRIX
-    if (scoring.matrix && room < kMatrixRoom) room = kMatrixRoom;
+    if (scoring.matrix && room < matrix_room(scoring.parts)) room = matrix_room(scoring.parts);
 #endif
     (void)scoring;
     return room;
@@ -106,6 +106,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         state.run = state.key = 0;
         state.placed = false;
         pack_queries(scoring, tiles[t], p, state.q);
+        state.odd = kUnit == Unit::thirds && odd(state.q, kTile, depth / kThirds, kTile, true);
         for (int i = 0; i < kTile; i += kLanes) {
             store(state.reference + i, same(-kHuge));
             for (int sum = 0; sum < kSums; ++sum) {
@@ -116,7 +117,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         if (kValues) memset(state.o, 0, static_cast<size_t>(columns * kTile) * 4);
     }
 #ifdef LB_HAS_MATRIX
-    if constexpr (kUnit == Unit::matrix) MatrixWalk<kExtra, kValues>(scoring, head, p).run(states, n);
+    if constexpr (is_matrix(kUnit)) MatrixWalk<kUnit, kExtra, kValues>(scoring, head, p).run(states, n);
     else
 #endif
     Walk<kUnit, kExtra, kValues>{scoring, head}.run(states, n);
@@ -130,13 +131,13 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
 static void attend(const Scoring& scoring, const Head& head, const QueryTile* tiles, int n, void* scratch) {
     with_extra(scoring, [&]<int kExtra>() {
         if constexpr (kDot) {
-            if (scoring.pairs) {
+            if (scoring.type == Type::bfloat16) {
                 return scoring.columns ? attend_as<kPairs, kExtra, true>(scoring, head, tiles, n, scratch)
                                        : attend_as<kPairs, kExtra, false>(scoring, head, tiles, n, scratch);
             }
         }
-        return scoring.columns ? attend_as<Unit::real, kExtra, true>(scoring, head, tiles, n, scratch)
-                               : attend_as<Unit::real, kExtra, false>(scoring, head, tiles, n, scratch);
+        return scoring.columns ? attend_as<kReals, kExtra, true>(scoring, head, tiles, n, scratch)
+                               : attend_as<kReals, kExtra, false>(scoring, head, tiles, n, scratch);
     });
 }
 

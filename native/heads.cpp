@@ -21,11 +21,12 @@ int64_t size_of(Type type) { return type == Type::float32 ? 4 : 2; }
 Scoring scoring_of(const Problem& problem, const Kernels& set, bool values) {
     Scoring scoring;
     scoring.type = problem.type;
-    scoring.pairs = set.dot && problem.type == Type::bfloat16;
-    scoring.matrix = set.matrix && scoring.pairs;
+    scoring.matrix = set.matrix;
+    scoring.pairs = set.matrix || (set.dot && problem.type == Type::bfloat16);
+    scoring.parts = set.matrix && problem.type != Type::bfloat16 ? kThirds : 1;
     scoring.keys = scoring.matrix ? kMatrixSide : kKeys;
-    scoring.depth = static_cast<int>(scoring.pairs ? (problem.q.columns + 1) / 2 : problem.q.columns);
-    if (scoring.matrix) scoring.depth = static_cast<int>(rounded_up(scoring.depth, kMatrixSide / 2));
+    const int64_t width = scoring.matrix ? rounded_up(problem.q.columns, kMatrixSide) : problem.q.columns;
+    scoring.depth = static_cast<int>((scoring.pairs ? (width + 1) / 2 : width) * scoring.parts);
     scoring.scale = static_cast<float>(std::abs(problem.scale));
     scoring.negative = problem.scale < 0;
     scoring.softcap = static_cast<float>(problem.softcap);
@@ -42,18 +43,20 @@ Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring,
     : problem_(problem), set_(set), scoring_(scoring), options_(options), values_(values) {
     const Tensor &k = problem.k, &v = problem.v;
     const int64_t element = size_of(problem.type);
+    const bool thirds = scoring.parts == kThirds;
     padded_ = rounded_up(k.rows, scoring.keys);
     parts_ = (padded_ + kPart - 1) / kPart;
     value_rows_ = scoring.pairs ? padded_ / 2 : padded_;
     // In place where every row is whole words and no row has to be made up.
-    const bool words = problem.type == Type::float32 ||
-                       (scoring.pairs && k.columns == scoring.depth * 2 && (k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
+    const bool words = (problem.type == Type::float32 && !scoring.pairs) ||
+                       (scoring.pairs && !thirds && k.columns == scoring.depth * 2 && (k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
     copies_keys_ = !(words && k.rows == padded_ && k.row_stride * element <= kNearRows);
-    copies_values_ = values && !(problem.type == Type::float32 && k.rows == padded_ && v.columns == scoring.columns &&
+    copies_values_ = values && !(words && !scoring.pairs && k.rows == padded_ && v.columns == scoring.columns &&
                                  v.row_stride * element <= kNearRows);
-    bytes_ = values ? rounded_up(padded_, kOddKeys) / kOddKeys : 0;
+    flags_ = rounded_up(padded_, kOddKeys) / kOddKeys;
+    bytes_ = flags_ * (values + thirds);
     if (copies_keys_) bytes_ += padded_ * scoring.depth * 4;
-    if (copies_values_) bytes_ += value_rows_ * scoring.columns * 4;
+    if (copies_values_) bytes_ += value_rows_ * scoring.columns * scoring.parts * 4;
     bytes_ = rounded_up(bytes_, 64);
     const int64_t most = std::max<int64_t>(count(), 1);
     heads_.resize(static_cast<size_t>(bytes_ ? std::clamp<int64_t>(kBytesAtOnce / bytes_, 1, most) : most));
@@ -84,16 +87,16 @@ void Heads::place(int64_t index, char* memory) {
         head.k = static_cast<const int32_t*>(start(k, problem_.type, b, h, 0));
         head.k_stride = scoring_.pairs ? k.row_stride / 2 : k.row_stride;
     }
-    if (!values_) return;
-    if (copies_values_) {
+    if (values_ && copies_values_) {
         head.v = reinterpret_cast<int32_t*>(memory);
-        head.v_stride = scoring_.columns;
+        head.v_stride = scoring_.columns * scoring_.parts;
         memory += value_rows_ * head.v_stride * 4;
-    } else {
+    } else if (values_) {
         head.v = static_cast<const int32_t*>(start(v, problem_.type, b, h, 0));
         head.v_stride = v.row_stride;
     }
-    head.odd = reinterpret_cast<uint8_t*>(memory);
+    if (values_) head.odd = reinterpret_cast<uint8_t*>(memory);
+    if (scoring_.parts == kThirds) head.odd_keys = reinterpret_cast<uint8_t*>(memory + (values_ ? flags_ : 0));
 }
 
 void Heads::pack_part(int64_t unit) const {
@@ -104,7 +107,7 @@ void Heads::pack_part(int64_t unit) const {
     Packing p;
     p.type = problem_.type;
     p.pairs = scoring_.pairs;
-    p.matrix = scoring_.matrix;
+    p.parts = scoring_.parts;
     p.rows = std::min(kPart, k.rows - begin);
     p.padded = std::min(kPart, padded_ - begin);
     if (copies_keys_) {
@@ -115,6 +118,14 @@ void Heads::pack_part(int64_t unit) const {
         p.to_stride = packed.k_stride;
         set_.pack_keys(p);
     }
+    const auto flag = [&](const uint8_t* flags, const int32_t* rows, int64_t stride, int64_t keys_a_row, int64_t width) {
+        for (int64_t key = begin; key < begin + p.padded; key += kOddKeys) {
+            const int64_t n = std::min(kOddKeys, begin + p.padded - key) / keys_a_row;
+            const_cast<uint8_t*>(flags)[key / kOddKeys] =
+                set_.odd(rows + key / keys_a_row * stride, stride, n, width, scoring_.pairs);
+        }
+    };
+    if (packed.odd_keys) flag(packed.odd_keys, packed.k, packed.k_stride, 1, packed.k_stride);
     if (!values_) return;
     const int64_t keys_a_row = scoring_.pairs ? 2 : 1;
     if (copies_values_) {
@@ -125,12 +136,7 @@ void Heads::pack_part(int64_t unit) const {
         p.to_stride = packed.v_stride;
         set_.pack_values(p);
     }
-    for (int64_t key = begin; key < begin + p.padded; key += kOddKeys) {
-        const int64_t rows = std::min(kOddKeys, begin + p.padded - key) / keys_a_row;
-        const int32_t* values = packed.v + key / keys_a_row * packed.v_stride;
-        const_cast<uint8_t*>(packed.odd)[key / kOddKeys] =
-            set_.odd(values, packed.v_stride, rows, scoring_.columns, scoring_.pairs);
-    }
+    flag(packed.odd, packed.v, packed.v_stride, keys_a_row, scoring_.columns * scoring_.parts);
 }
 
 }  // namespace lookbehind

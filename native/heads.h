@@ -37,7 +37,7 @@ private:
     const Options& options_;
     const bool values_;
     bool copies_keys_ = false, copies_values_ = false;
-    int64_t padded_ = 0, value_rows_ = 0, bytes_ = 0, first_ = 0, parts_ = 0;
+    int64_t padded_ = 0, value_rows_ = 0, flags_ = 0, bytes_ = 0, first_ = 0, parts_ = 0;
     std::vector<Head> heads_;
     Memory memory_;
 };

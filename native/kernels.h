@@ -12,25 +12,29 @@ namespace lookbehind {
 // The keys and values of one kv head, as the micro-kernel reads them: rows of 32-bit words. A word is a float32
 // or, where the set has the dot instruction and the inputs are bfloat16, a pair of bfloat16: two columns of one
 // key, or one column of two consecutive keys' values. Rows can be read up to the next multiple of `Scoring::keys`.
-// The matrix unit reads values turned: of each 32 keys, rows of 16 words, a row a column.
+// The matrix unit reads values turned: of each 32 keys, rows of 16 words, a row a column. What is no bfloat16 it reads as
+// three (matrix/thirds.h): a key is its first thirds, then its second and third ones, and so are 32 keys' values.
 struct Head {
     const int32_t* k = nullptr;
     int64_t k_stride = 0;          // words from key to key
     const int32_t* v = nullptr;    // null for scores alone
     int64_t v_stride = 0;          // words from key (or pair of keys) to the next
-    const uint8_t* odd = nullptr;  // [ceil(keys / kOddKeys)]: whether some value of those keys is NaN or infinite
+    // [ceil(keys / kOddKeys)]: whether some value of those keys is NaN or infinite; for thirds, some element of them.
+    const uint8_t *odd = nullptr, *odd_keys = nullptr;
 };
 
 constexpr int64_t kOddKeys = 128;
 constexpr int kMatrixSide = 32;
+constexpr int kThirds = 3;
 constexpr int kMostTiles = 8;  // that `Kernels::attend` takes at once
 
 // What holds for every product of a call.
 struct Scoring {
     bool pairs = false;     // words are pairs of bfloat16
     bool matrix = false;    // and the matrix unit multiplies them
+    int parts = 1;          // kThirds: and an element is the sum of three of them
     int keys = 0;           // they are read in multiples of this
-    int depth = 0;          // words of a key
+    int depth = 0;          // words of a key, all parts
     int columns = 0;        // of v, padded to what `Kernels::columns` says
     int value_columns = 0;  // of v and out as they are
     Type type = Type::float32;
@@ -65,9 +69,10 @@ struct Packing {
     int64_t padded = 0;  // rows to write, the missing ones as 0; a multiple of 8
     int64_t width = 0;
     Type type = Type::float32;
-    bool pairs = false, matrix = false;
+    bool pairs = false;
+    int parts = 1;
     int32_t* to = nullptr;
-    int64_t to_stride = 0;  // words
+    int64_t to_stride = 0;  // words, all parts
 };
 
 struct ObserveCall;  // see observe/unit.h
@@ -81,7 +86,7 @@ struct Kernels {
     int tile;     // queries a tile
     int columns;  // columns of v come in multiples of this
     bool dot;     // bfloat16 is multiplied as it is
-    bool matrix;  // and by the matrix unit, which reads keys, depths and columns of v in multiples of kMatrixSide
+    bool matrix;  // and all by the matrix unit, which reads keys, depths and columns of v in multiples of kMatrixSide
 
     void (*pack_keys)(const Packing&);
     void (*pack_values)(const Packing&);

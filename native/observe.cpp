@@ -156,6 +156,7 @@ private:
         unit.call = &call_;
         unit.keys = call_.scoring.matrix ? heads_.head(head / group_).k : keys(head / group_);
         unit.key_stride = heads_.head(head / group_).k_stride;
+        unit.odd_keys = heads_.head(head / group_).odd_keys;
         unit.q = start(problem_.q, problem_.type, head / problem_.q.heads, h, 0);
         unit.q_stride = problem_.q.row_stride;
         unit.width = problem_.q.columns;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include "kernels.h"
+#ifdef LB_HAS_MATRIX
+#include "matrix/thirds.h"
+#endif
 #include "tile.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
@@ -37,6 +40,12 @@ LB_INLINE void narrow_row(Type type, const float* from, int64_t n, void* row) {
 
 // The elements of one row as words, 0 behind them up to `words`.
 LB_INLINE void pack_row(const Packing& p, const char* from, int32_t* to, int64_t words) {
+#ifdef LB_HAS_MATRIX
+    if (p.parts == kThirds) {
+        const int64_t part = words / kThirds * 2;
+        return cut_row(p.type, from, p.width, part, reinterpret_cast<uint16_t*>(to), part);
+    }
+#endif
     if (p.pairs) {
         memcpy(to, from, static_cast<size_t>(p.width) * 2);
         memset(reinterpret_cast<uint16_t*>(to) + p.width, 0, static_cast<size_t>(words * 2 - p.width) * 2);
@@ -56,28 +65,36 @@ static void pack_keys(const Packing& p) {
 }
 
 #ifdef LB_HAS_MATRIX
-// Of each kMatrixSide rows: [p.to_stride][kMatrixSide] elements, a row a column of theirs.
+// Of each kMatrixSide rows: [p.parts][columns][kMatrixSide] elements, a row a column of theirs.
 static void turn_values(const Packing& p) {
-    const uint16_t* const from = static_cast<const uint16_t*>(p.from);
+    const int64_t columns = p.to_stride / p.parts, bytes = p.type == Type::float32 ? 4 : 2;
+    uint16_t room[kMatrixSide][kThirds * kLanes];  // of some columns
     for (int64_t first = 0; first < p.padded; first += kMatrixSide) {
-        uint16_t* const to = reinterpret_cast<uint16_t*>(p.to + first / 2 * p.to_stride);
-        for (int64_t c = 0; c < p.to_stride; c += kLanes) {
-            const bool whole = first + kMatrixSide <= p.rows && c + kLanes <= p.width;
-            if (whole) {
+        int32_t* const to = p.to + first / 2 * p.to_stride;
+        for (int64_t c = 0; c < columns; c += kLanes) {
+            const int64_t left = p.width - c, width = left < 0 ? 0 : left < kLanes ? left : kLanes;
+            const char* const from = static_cast<const char*>(p.from) + (first * p.stride + c) * bytes;
+            const uint16_t* rows = room[0];
+            int64_t stride = kThirds * kLanes;
+            if (p.parts == 1 && width == kLanes && first + kMatrixSide <= p.rows) {
+                rows = reinterpret_cast<const uint16_t*>(from);
+                stride = p.stride;
+            } else {
+                memset(room, 0, sizeof room);
+                for (int64_t j = 0; j < kMatrixSide && first + j < p.rows; ++j) {
+                    const char* const row = from + j * p.stride * bytes;
+                    if (p.parts == 1) memcpy(room[j], row, static_cast<size_t>(width) * 2);
+                    else cut_row(p.type, row, width, width, room[j], kLanes);
+                }
+            }
+            for (int64_t part = 0; part < p.parts; ++part) {
                 int32_t pairs[kLanes * kLanes];
                 for (int i = 0; i < kLanes; ++i) {
-                    const uint16_t* even = from + (first + 2 * i) * p.stride + c;
+                    const uint16_t* even = rows + 2 * i * stride + part * kLanes;
                     const Int low = shift_right_unsigned<16>(bits(widen_bfloat16(even)));
-                    store(pairs + i * kLanes, bit_or(low, bits(widen_bfloat16(even + p.stride))));
+                    store(pairs + i * kLanes, bit_or(low, bits(widen_bfloat16(even + stride))));
                 }
-                transpose(pairs, kLanes, reinterpret_cast<int32_t*>(to) + c * kLanes, kLanes);
-                continue;
-            }
-            for (int64_t i = c; i < c + kLanes; ++i) {
-                for (int64_t j = 0; j < kMatrixSide; ++j) {
-                    const bool exists = first + j < p.rows && i < p.width;
-                    to[i * kMatrixSide + j] = exists ? from[(first + j) * p.stride + i] : uint16_t{0};
-                }
+                transpose(pairs, kLanes, to + (part * columns + c) * kLanes, kLanes);
             }
         }
     }
@@ -126,7 +143,7 @@ static bool odd(const int32_t* words, int64_t stride, int64_t rows, int64_t widt
 static void pack_queries(const Scoring& scoring, const QueryTile& tile, int32_t* room, int32_t* to) {
     const int64_t depth = (scoring.depth + kLanes - 1) / kLanes * kLanes;
     const int64_t width = scoring.pairs ? depth * 2 : depth, stride = scoring.pairs ? tile.q_stride / 2 : tile.q_stride;
-    const bool words = scoring.type == Type::float32 || (scoring.pairs && tile.q_stride % 2 == 0);
+    const bool words = scoring.parts == 1 && (scoring.type == Type::float32 || (scoring.pairs && tile.q_stride % 2 == 0));
     const int32_t* rows = static_cast<const int32_t*>(tile.q);
     int64_t row_stride = stride;
     if (!(words && tile.live == kTile && tile.width == width)) {
@@ -138,6 +155,7 @@ static void pack_queries(const Scoring& scoring, const QueryTile& tile, int32_t*
         p.width = tile.width;
         p.type = scoring.type;
         p.pairs = scoring.pairs;
+        p.parts = scoring.parts;
         p.to = room;
         p.to_stride = depth;
         pack_keys(p);

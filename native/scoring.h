@@ -107,7 +107,8 @@ private:
     }
 };
 
-// Those of a unit. The matrix unit leaves the vectors with nothing but weights, so they are worth an instruction.
+// Those of a unit. For bfloat16 the matrix unit leaves the vectors with nothing but weights, which then are worth an
+// instruction less; floats are held to more than that is exact to.
 template <Unit kUnit, int kExtra>
 using BitsFor = Bits<kExtra, (kExtra & kAlibi) != 0 || kUnit == Unit::matrix>;
 

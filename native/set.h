@@ -16,7 +16,7 @@ static const Kernels kKernels = {
     .tile = kTile,
     .columns = kSub,
     .dot = kDot,
-    .matrix = kPairs == Unit::matrix,
+    .matrix = is_matrix(kReals),
     .pack_keys = pack_keys,
     .pack_values = pack_values,
     .odd = odd,

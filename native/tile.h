@@ -4,20 +4,25 @@
 // instruction. `depth` counts words.
 #pragma once
 
+#include "kernels.h"
 #include "simd/common.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-// What the sums are made of: float32 multiply-adds; dot products of bfloat16 pairs, by vectors or by the matrix unit.
-enum class Unit { real, pair, matrix };
+// What the sums are made of: float32 multiply-adds; dot products of bfloat16 pairs, by vectors or by the matrix unit; or
+// what that makes of floats, each cut into three bfloat16 (thirds.h).
+enum class Unit { real, pair, matrix, thirds };
 
+constexpr bool is_matrix(Unit unit) { return unit == Unit::matrix || unit == Unit::thirds; }
 constexpr bool is_pairs(Unit unit) { return unit != Unit::real; }
+constexpr bool is_bfloat16(Unit unit) { return unit == Unit::pair || unit == Unit::matrix; }  // as the inputs are
+constexpr int parts_of(Unit unit) { return unit == Unit::thirds ? kThirds : 1; }  // words for what one would hold
 
-// What bfloat16 is multiplied by, where kDot.
+// What bfloat16 is multiplied by, where kDot, and everything else.
 #ifdef LB_HAS_MATRIX
-constexpr Unit kPairs = Unit::matrix;
+constexpr Unit kPairs = Unit::matrix, kReals = Unit::thirds;
 #else
-constexpr Unit kPairs = Unit::pair;
+constexpr Unit kPairs = Unit::pair, kReals = Unit::real;
 #endif
 
 template <Unit kUnit>

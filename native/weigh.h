@@ -2,6 +2,9 @@
 #pragma once
 
 #include "scoring.h"
+#ifdef LB_HAS_MATRIX
+#include "matrix/thirds.h"
+#endif
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -16,9 +19,9 @@ struct Fresh {
 // How a kind of call weighs. kValues: whether there is an output, or lse alone.
 template <Unit kUnit, bool kValues>
 struct Weights {
-    static constexpr int kSteps = is_pairs(kUnit) ? kMicro / 2 : kMicro;  // rows of v a micro-tile
+    static constexpr int kSteps = is_pairs(kUnit) ? kMicro / 2 : kMicro;  // rows of v a micro-tile, of each third
     // bfloat16 weights hold three digits; where only their sum is kept, it is worth seven.
-    static constexpr bool kRounds = is_pairs(kUnit) && kValues;
+    static constexpr bool kRounds = is_bfloat16(kUnit) && kValues;
     static constexpr int kDegree = kRounds ? 3 : 5;
     // Sums of weights: as they are, for lse; and as they are rounded to bfloat16 before they meet the values, for the
     // output: its weights then add up to 1 exactly, and a query that reads a single key gets that key's values.
@@ -70,6 +73,15 @@ struct Weigh {
             store(p + j / 2 * kTile + v * kLanes, bit_or(high, shift_right_unsigned<16>(low)));
             const Float two = add(bits(low), bits(high));
             total.of[1][v] = j ? add(total.of[1][v], two) : two;
+        } else if constexpr (kUnit == Unit::thirds && kValues) {
+            Int low[kThirds], high[kThirds];
+            cut(weight[0], low);
+            cut(weight[1], high);
+            LB_UNROLL
+            for (int third = 0; third < kThirds; ++third) {
+                const Int both = bit_or(high[third], shift_right_unsigned<16>(low[third]));
+                store(p + third * kThirdOfWeights + j / 2 * kTile + v * kLanes, both);
+            }
         } else
 #endif
         if constexpr (W::kRounds) {

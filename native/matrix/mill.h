@@ -3,6 +3,7 @@
 
 #include "../scoring.h"
 #include "registers.h"
+#include "thirds.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -12,13 +13,14 @@ constexpr int64_t kGroup = 2 * kSide;  // keys that are multiplied together, at 
 constexpr int kMicros = kGroup / kMicro;  // micro-tiles of a group
 constexpr int64_t kStep = 2 * kSide;   // elements that one step multiplies, of a key or of keys
 
-// c [kGroup][kTile] = or += a [kGroup][steps * kStep] times b [steps * kSide pairs][kTile].
+// c [kGroup][kTile] = or += a [kGroup][steps * kStep] times b [steps * kSide pairs][kTile]; of thirds, the sum of six such.
 struct Product {
     const void* a = nullptr;
     int64_t a_stride = 0;            // bytes from row to row
-    int64_t a_step = 0;              // bytes from one place to the next
+    int64_t a_step = 0, a_third = 0;  // bytes from one place to the next, from third to third
     const int8_t* places = nullptr;  // of a, one for each step; null: 0, 1, 2, ...
     const int32_t* b = nullptr;
+    int64_t b_step = kSide * kTile, b_third = 0;  // words
     float* c = nullptr;
     int64_t steps = 0;
     bool adds = false;               // whether c holds something already
@@ -35,11 +37,17 @@ constexpr int steps_of(int left, int m) {
 //
 // What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
 // the next: an instruction that waits blocks, sooner or later, all that come after it.
+//
+// kOfThirds: of thirds; a step of the product is kMeetings steps of the mill then.
+template <bool kOfThirds>
 class Mill {
 public:
+    // How many steps it takes for a product of so many.
+    static constexpr int steps_for(int64_t steps) { return static_cast<int>(steps) * kTurns; }
+
     void begin(const Product& product) {
         product_ = product;
-        at_ = 0;
+        at_ = turn_ = 0;
         load_a<4>(0);
         load_b<6>(0);
         load_b<7>(1);
@@ -51,27 +59,29 @@ public:
     // Four multiplications, 64 cycles; only while it is busy. beside(i) is called before each.
     template <class Beside>
     [[gnu::always_inline]] inline void step(const Beside& beside) {
-        const bool first = at_++ == 0, more = busy();
+        const bool first = at_ == 0 && turn_ == 0;
+        if (++turn_ == kTurns) {
+            turn_ = 0;
+            ++at_;
+        }
+        const bool more = busy(), more_a = more && changes(kThirdOfA), more_b = more && changes(kThirdOfB);
         beside(0);
         if (first) renew<0>();
         multiply_rows<0, 4, 6>();
         beside(1);
         if (first) renew<1>();
         multiply_rows<1, 4, 7>();
-        if (more) load_a<4>(0);
+        if (more_a) load_a<4>(0);
         beside(2);
         if (first) renew<2>();
         multiply_rows<2, 5, 6>();
-        if (more) load_b<6>(0);
+        if (more_b) load_b<6>(0);
         beside(3);
         if (first) renew<3>();
         multiply_rows<3, 5, 7>();
-        if (more) {
-            load_b<7>(1);
-            load_a<5>(1);
-        } else {
-            held_ = product_.c;
-        }
+        if (more_b) load_b<7>(1);
+        if (more_a) load_a<5>(1);
+        if (!more) held_ = product_.c;
     }
 
     // Whether the last product that is done, and goes to c, is still in registers.
@@ -95,6 +105,10 @@ public:
 
 private:
     static constexpr int64_t kRow = kTile * 4;
+    static constexpr int kTurns = kOfThirds ? kMeetings : 1;
+
+    // Whether the turn that is next needs another register's worth of the one that these are the thirds of.
+    bool changes(const int (&thirds)[kMeetings]) const { return turn_ == 0 || thirds[turn_] != thirds[turn_ - 1]; }
 
     template <int kPart>
     static float* part_of(float* c) {
@@ -116,17 +130,20 @@ private:
     template <int kRegister>
     [[gnu::always_inline]] inline void load_a(int64_t half) {
         const int64_t place = product_.places ? product_.places[at_] : at_;
-        load_rows<kRegister>(static_cast<const char*>(product_.a) + place * product_.a_step + half * kSide * product_.a_stride,
-                             product_.a_stride);
+        const int64_t third = kOfThirds ? kThirdOfA[turn_] * product_.a_third : 0;
+        const char* const a = static_cast<const char*>(product_.a) + place * product_.a_step + third;
+        load_rows<kRegister>(a + half * kSide * product_.a_stride, product_.a_stride);
     }
 
     template <int kRegister>
     [[gnu::always_inline]] inline void load_b(int64_t half) {
-        load_rows<kRegister>(product_.b + at_ * kSide * kTile + half * kSide, kRow);
+        const int64_t third = kOfThirds ? kThirdOfB[turn_] * product_.b_third : 0;
+        load_rows<kRegister>(product_.b + at_ * product_.b_step + third + half * kSide, kRow);
     }
 
     Product product_;
-    int64_t at_ = 0;         // the step that is next
+    int64_t at_ = 0;         // the step that is next,
+    int turn_ = 0;           // and which of its turns
     float* held_ = nullptr;  // where the product before goes, while that is in registers still
 };
 

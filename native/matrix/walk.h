@@ -12,8 +12,9 @@
 namespace lookbehind::LOOKBEHIND_SET {
 
 constexpr int kGroups = kBlock / kGroup;
-constexpr int64_t kScoresRoom = 2 * kGroup * kTile;                     // words
-constexpr int64_t kMatrixRoom = kScoresRoom + 2 * (kBlock / 2) * kTile;  // words
+constexpr int64_t kScoresRoom = 2 * kGroup * kTile;  // words
+
+constexpr int64_t matrix_room(int parts) { return kScoresRoom + 2 * (kBlock / 2) * kTile * parts; }  // words
 
 // Keys [key, key + kGroup), and which of their micro-tiles are visited.
 struct Group {
@@ -29,7 +30,7 @@ struct BlockVisit {
     int n = 0;
     Group groups[kGroups];
     int8_t places[kGroups];  // of the groups, within the block
-    int32_t* p = nullptr;    // [n][kSide pairs][kTile] weights
+    int32_t* p = nullptr;    // [n][parts][kSide pairs][kTile] weights
     int settled = 0;         // groups whose weights have met their values
     int64_t block = 0;
 };
@@ -91,14 +92,16 @@ private:
 };
 
 // kValues: whether there is an output, or lse alone.
-template <int kExtra, bool kValues>
+template <Unit kUnit, int kExtra, bool kValues>
 class MatrixWalk {
 public:
-    using W = Weights<Unit::matrix, kValues>;
-    using In = BitsFor<Unit::matrix, kExtra>;
+    static constexpr int kParts = parts_of(kUnit);
+    static constexpr bool kOfThirds = kUnit == Unit::thirds;
+    using W = Weights<kUnit, kValues>;
+    using In = BitsFor<kUnit, kExtra>;
     using Total = typename W::Total;
 
-    // room: kMatrixRoom words.
+    // room: matrix_room(kParts) words.
     MatrixWalk(const Scoring& scoring, const Head& head, int32_t* room)
         : scoring_(scoring), head_(head), scores_(reinterpret_cast<float*>(room)), weights_(room + kScoresRoom) {}
 
@@ -114,7 +117,7 @@ public:
         side_ ^= 1;
         for (int turn = 0; more; ++turn) {
             more = visits.next(*after);
-            now->p = weights_ + turn % 2 * (kBlock / 2) * kTile;
+            now->p = weights_ + turn % 2 * kParts * (kBlock / 2) * kTile;
             const In in = In::make(scoring_, *now->state->tile);
             for (int g = 0; g < now->n; ++g) {
                 if (g + 1 < now->n) begin_scores(*now, g + 1);
@@ -147,9 +150,11 @@ private:
         scores.a_stride = head_.k_stride * 4;
         scores.a = head_.k + visit.groups[g].key * head_.k_stride;
         scores.a_step = kStep * 2;
+        scores.a_third = scoring_.depth / kParts * 4;
         scores.b = visit.state->q;
+        scores.b_third = scoring_.depth / kParts * kTile;
         scores.c = scores_at(side_ ^ 1);
-        scores.steps = scoring_.depth / kSide;
+        scores.steps = scoring_.depth / kParts / kSide;
         mill_.begin(scores);
     }
 
@@ -157,11 +162,14 @@ private:
     Product values_of(const BlockVisit& visit, int64_t column, int stop) const {
         const int64_t words = scoring_.columns * kSide;  // of a group of values
         Product values;
-        values.a = head_.v + visit.block * kGroups * words + column * kSide;
+        values.a = head_.v + visit.block * kGroups * kParts * words + column * kSide;
         values.a_stride = kSide * 4;
-        values.a_step = words * 4;
+        values.a_step = words * kParts * 4;
+        values.a_third = words * 4;
         values.places = visit.places + visit.settled;
-        values.b = visit.p + visit.settled * kSide * kTile;
+        values.b = weights_of(visit, visit.settled, 0);
+        values.b_step = kParts * kSide * kTile;
+        values.b_third = kThirdOfWeights;
         values.c = visit.state->o + column * kTile;
         values.steps = stop - visit.settled;
         values.adds = true;
@@ -193,12 +201,12 @@ private:
 
     // How many steps to take while the next of so many groups is weighed, for all values to be done with the last.
     int pace(int groups) const {
-        int steps = mill_.busy() ? scoring_.depth / kSide : 0;
+        int64_t steps = mill_.busy() ? scoring_.depth / kParts / kSide : 0;
         if (owing_) {
             const int products = (scoring_.columns - column_) / static_cast<int>(kGroup);
             steps += (products + groups - 1) / groups * (owing_->n - owing_->settled);
         }
-        return steps;
+        return mill_.steps_for(steps);
     }
 
     template <class Beside>
@@ -210,12 +218,16 @@ private:
     // -- weights ------------------------------------------------------------------------------------------------
 
     static int32_t* weights_of(const BlockVisit& visit, int g, int m) {
-        return visit.p + (g * kSide + m * W::kSteps) * kTile;
+        return visit.p + (g * kParts * kSide + m * W::kSteps) * kTile;
     }
 
     // Weighs a group, and takes so many steps of the mill beside that.
     void weigh(const In& in, BlockVisit& visit, int g, int steps) {
         State& state = *visit.state;
+        if (kOfThirds && (state.odd || head_.odd_keys[visit.groups[g].key / kOddKeys])) {
+            const int32_t* const keys = head_.k + visit.groups[g].key * head_.k_stride;
+            mend_scores(keys, head_.k_stride, state.q, scoring_.depth, scores_at(side_));
+        }
         Total total;
         bool moves = !state.placed;
         if (state.placed) {
@@ -248,7 +260,9 @@ private:
             const int here = steps_of(steps, m);
             steps -= here;
             if (!group.visited[m]) {
-                if (kValues) memset(p, 0, W::kSteps * kTile * 4);
+                for (int part = 0; kValues && part < kParts; ++part) {
+                    memset(p + part * kThirdOfWeights, 0, W::kSteps * kTile * 4);
+                }
                 for (int i = 0; i < here; ++i) mill([](int) {});
                 continue;
             }
@@ -266,7 +280,7 @@ private:
     template <bool kMasked>
     [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
                                                  int steps, Total& total) {
-        const Weigh<Unit::matrix, kExtra, kValues, kMasked> weigh{in, fresh, p, reference, total};
+        const Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference, total};
         const auto pieces = [&](int first, int stop) __attribute__((always_inline)) {
             LB_UNROLL
             for (int piece = first; piece < stop; ++piece) weigh(piece);
@@ -354,26 +368,53 @@ private:
         visit.settled = stop;
     }
 
-    // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
-    [[gnu::noinline]] void settle_odd(BlockVisit& visit, int stop) const {
-        const auto half = [](Int pair, int j) {
-            return j % 2 ? bit_and(pair, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pair);
-        };
+    // The same where a value may be NaN or infinite: those are left to the lanes that see their keys. The others get the
+    // same sums, bit for bit, whatever such a value is.
+    [[gnu::noinline]] void settle_odd(BlockVisit& visit, int stop) {
+        const int64_t words = scoring_.columns * kSide;
         for (; visit.settled < stop; ++visit.settled) {
-            const Group& group = visit.groups[visit.settled];
-            const int32_t* const values = head_.v + group.key / kGroup * scoring_.columns * kSide;
-            const int32_t* const weights = weights_of(visit, visit.settled, 0);
-            for (int64_t at = 0; at < scoring_.columns * kGroup; ++at) {
-                const int64_t c = at / kGroup, j = at % kGroup, m = j / kMicro;
-                if (!group.visited[m]) continue;
-                const uint32_t word = group.masks[m] ? group.masks[m][j % kMicro * group.step[m]] : ~0u;
-                const Int value = half(same(values[c * kSide + j / 2]), static_cast<int>(j));
-                for (int v = 0; v < kVectors; ++v) {
-                    const Int weight = half(load(weights + j / 2 * kTile + v * kLanes), static_cast<int>(j));
-                    float* to = visit.state->o + c * kTile + v * kLanes;
-                    const Float before = load(to);
-                    store(to, choose(lanes(word >> (v * kLanes)), fma(bits(weight), bits(value), before), before));
+            const int32_t* const group = head_.v + visit.groups[visit.settled].key / kGroup * kParts * words;
+            for (int64_t column = 0; column < scoring_.columns; column += kGroup) {
+                alignas(64) int32_t finite[kParts][kGroup * kSide];
+                for (int part = 0; part < kParts; ++part) {
+                    const int32_t* const values = group + part * words + column * kSide;
+                    for (int i = 0; i < kGroup * kSide; ++i) finite[part][i] = finite_of(values[i]);
                 }
+                Product product = values_of(visit, column, visit.settled + 1);
+                product.a = finite;
+                product.a_third = sizeof finite[0];
+                product.places = nullptr;
+                mill_.begin(product);
+                mill_.finish();
+                for (int i = 0; i < kGroup * kSide; ++i) {  // what is odd is all first third
+                    const int32_t pair = group[column * kSide + i];
+                    if (pair != finite[0][i]) add_odd(visit, column + i / kSide, i % kSide * 2, pair);
+                }
+            }
+        }
+    }
+
+    // A pair without those of its halves that are NaN or infinite.
+    static int32_t finite_of(int32_t pair) {
+        if ((pair & 0x7f80) == 0x7f80) pair &= static_cast<int32_t>(0xffff0000);
+        if ((pair & 0x7f800000) == 0x7f800000) pair &= 0xffff;
+        return pair;
+    }
+
+    // The halves that `finite_of` has taken away, of keys j and j + 1 of the group that is settled.
+    void add_odd(const BlockVisit& visit, int64_t column, int j, int32_t pair) const {
+        const Group& group = visit.groups[visit.settled];
+        const int m = j / kMicro;
+        if (!group.visited[m]) return;
+        const int32_t* const weights = weights_of(visit, visit.settled, 0) + j / 2 * kTile;
+        for (int half = 0; half < 2; ++half) {
+            if (half ? (pair & 0x7f800000) != 0x7f800000 : (pair & 0x7f80) != 0x7f80) continue;
+            const uint32_t sees = group.masks[m] ? group.masks[m][(j + half) % kMicro * group.step[m]] : ~0u;
+            for (int v = 0; v < kVectors; ++v) {
+                const Float weight = element(load(weights + v * kLanes), half);  // is 0 if its first third is
+                float* const to = visit.state->o + column * kTile + v * kLanes;
+                const Float before = load(to), value = element(same(pair), half);
+                store(to, choose(lanes(sees >> (v * kLanes)), fma(weight, value, before), before));
             }
         }
     }
@@ -381,9 +422,9 @@ private:
     const Scoring& scoring_;
     const Head& head_;
     float* const scores_;     // [2][kGroup][kTile]: of the group that is weighed, and of the next
-    int32_t* const weights_;  // [2][kBlock / 2][kTile] pairs: of the block that is weighed, and of the one before
+    int32_t* const weights_;  // [2][kParts][kBlock / 2][kTile] pairs: of the block that is weighed, and of the one before
     int side_ = 1;            // of scores_, that is weighed
-    Mill mill_;
+    Mill<kOfThirds> mill_;
     BlockVisit* owing_ = nullptr;  // whose values from column_ on are still to be begun
     int column_ = 0;
 };

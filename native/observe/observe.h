@@ -83,6 +83,8 @@ public:
 
 private:
     using In = BitsFor<kUnit, kExtra>;
+    static constexpr int kParts = parts_of(kUnit);
+    static constexpr bool kOfThirds = kUnit == Unit::thirds;
 
     static PixelRows pixel_rows_of(const ObserveUnit& unit) {
         const ObserveCall& call = *unit.call;
@@ -101,7 +103,7 @@ private:
             poll();
             if (!begin(tile)) return false;
 #ifdef LB_HAS_MATRIX
-            if constexpr (kUnit == Unit::matrix) walk_by_groups();
+            if constexpr (is_matrix(kUnit)) walk_by_groups();
             else
 #endif
             walk();
@@ -144,6 +146,7 @@ private:
         tile.position = call_.offset + row_;
         tile.slope = unit_.slope;
         if (rows_->n_runs) pack_queries(call_.scoring, tile, room_, q_);
+        odd_ = kOfThirds && rows_->n_runs && odd(q_, kTile, depth_ / kParts, kTile, true);
         if (call_.top > 1) ranks_.begin();
         if (call_.map_sum || call_.map_max) pixels_.begin(row_, live_);
         if (call_.distance || call_.n_distances) apart_.begin(tile.position);
@@ -162,7 +165,7 @@ private:
             desk_.owed = unit_.received;
             clear(desk_.halves, kMicro * kLanes);
         }
-        mill_ = Mill();  // a pass that was given up may have left something in it
+        mill_ = {};  // a pass that was given up may have left something in it
         bool more = ahead.next(next);
         int64_t group = -1;
         for (int at = 1, left = 0;; ) {
@@ -173,7 +176,11 @@ private:
                 group = now.key / kGroup;
                 while (more && next.key / kGroup == group) more = ahead.next(next);
                 if (more) mill_.begin(products_of(next.key / kGroup, at ^ 1));
-                left = more ? depth_ / kSide : 0;
+                left = more ? mill_.steps_for(depth_ / kParts / kSide) : 0;
+                if (kOfThirds && (odd_ || unit_.odd_keys[now.key / kOddKeys])) {
+                    const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
+                    mend_scores(keys, unit_.key_stride, q_, depth_, desk_.products[at]);
+                }
             }
             const int m = static_cast<int>(now.key % kGroup / kMicro), here = steps_of(left, m);
             left -= here;
@@ -190,9 +197,11 @@ private:
         product.a = unit_.keys + group * kGroup * unit_.key_stride;
         product.a_stride = unit_.key_stride * 4;
         product.a_step = kStep * 2;
+        product.a_third = depth_ / kParts * 4;
         product.b = q_;
+        product.b_third = depth_ / kParts * kTile;
         product.c = desk_.products[at];
-        product.steps = depth_ / kSide;
+        product.steps = depth_ / kParts / kSide;
         return product;
     }
 
@@ -203,11 +212,11 @@ private:
             return;
         }
         if constexpr (kExtra == kPlain) {
-            if (all_ && now.masks) return step<kPlain, true, true>(asks_, in, now, desk_, products, mill_, steps);
-            if (all_) return step<kPlain, false, true>(asks_, in, now, desk_, products, mill_, steps);
-            if (!now.masks) return step<kPlain, false, false>(asks_, in, now, desk_, products, mill_, steps);
+            if (all_ && now.masks) return step<kUnit, kPlain, true, true>(asks_, in, now, desk_, products, mill_, steps);
+            if (all_) return step<kUnit, kPlain, false, true>(asks_, in, now, desk_, products, mill_, steps);
+            if (!now.masks) return step<kUnit, kPlain, false, false>(asks_, in, now, desk_, products, mill_, steps);
         }
-        step<kExtra, true, false>(asks_, in, masked(now), desk_, products, mill_, steps);
+        step<kUnit, kExtra, true, false>(asks_, in, masked(now), desk_, products, mill_, steps);
     }
 #endif
 
@@ -337,11 +346,12 @@ private:
     QueryTile tile_;
     int64_t row_ = 0;
     int live_ = 0;
+    bool odd_ = false;  // whether some element of its queries is NaN or infinite; only thirds ask
     const Rows* rows_ = nullptr;
     alignas(64) float lse_[kTile];
     Desk desk_;
 #ifdef LB_HAS_MATRIX
-    Mill mill_;
+    Mill<kOfThirds> mill_;
 #endif
 };
 
@@ -385,11 +395,11 @@ static void finish_pixels(const ObserveUnit& unit, int64_t first, int64_t stop) 
 static void observe(const ObserveUnit& unit, void* scratch) {
     with_extra(unit.call->scoring, [&]<int kExtra>() {
         if constexpr (kDot) {
-            if (unit.call->scoring.pairs) {
+            if (unit.call->scoring.type == Type::bfloat16) {
                 return Observer<kPairs, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
             }
         }
-        Observer<Unit::real, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
+        Observer<kReals, kExtra>(unit, static_cast<int32_t*>(scratch)).run();
     });
     if (unit.call->counts == nullptr) return;
     // Rows that no other unit has a part in.

@@ -41,7 +41,7 @@ struct Visit {
 // the multiply-adds leave few. Arrays are [.][kTile].
 struct Desk {
     // q_i.k_j of this micro-tile, or group of them, and of the next.
-    alignas(64) float products[2][(kPairs == Unit::matrix ? 4 : 1) * kMicro * kTile];
+    alignas(64) float products[2][(is_matrix(kReals) ? 4 : 1) * kMicro * kTile];
 
     // Of this micro-tile.
     alignas(64) float weights[kMicro * kTile];
@@ -119,7 +119,7 @@ template <Unit kUnit>
 // neither exponents nor scores are kept.
 template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
 struct Reduction {
-    static constexpr int kDegree = is_pairs(kUnit) ? 3 : 5;
+    static constexpr int kDegree = is_bfloat16(kUnit) ? 3 : 5;
 
     const Asks& asks;
     const BitsFor<kUnit, kExtra>& in;
@@ -239,11 +239,11 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
 
 #ifdef LB_HAS_MATRIX
 // Reduces micro-tile `now`, whose products are given, and takes so many steps of the mill beside that.
-template <int kExtra, bool kMasked, bool kAll>
-[[gnu::noinline]] static void step(const Asks& asks, const BitsFor<Unit::matrix, kExtra>& in, const Visit& now, Desk& desk,
-                                   const float* products, Mill& mill, int steps) {
+template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
+[[gnu::noinline]] static void step(const Asks& asks, const BitsFor<kUnit, kExtra>& in, const Visit& now, Desk& desk,
+                                   const float* products, Mill<kUnit == Unit::thirds>& mill, int steps) {
     constexpr int kParts = kMicro * kVectors;
-    Reduction<Unit::matrix, kExtra, kMasked, kAll> reduction(asks, in, now, desk, products);
+    Reduction<kUnit, kExtra, kMasked, kAll> reduction(asks, in, now, desk, products);
     reduction.settle();
     const auto add = [&](int first, int stop) __attribute__((always_inline)) {
         LB_UNROLL

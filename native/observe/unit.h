@@ -43,6 +43,7 @@ struct ObserveUnit {
     const ObserveCall* call = nullptr;
     const int32_t* keys = nullptr;  // of the head, turned: see observe/step.h; by the matrix unit read as they are
     int64_t key_stride = 0;         // words from key to key, for that
+    const uint8_t* odd_keys = nullptr;  // as Head's
     const void* q = nullptr;  // row 0 of the head
     int64_t q_stride = 0, width = 0;
     double slope = 0;

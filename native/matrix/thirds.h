@@ -1,0 +1,88 @@
+// Floats as sums of three bfloat16, which the matrix unit multiplies: float32 products at more than twice the vectors' rate.
+//
+// A float's 24 digits are the first 8, 8 more and the last 8. Of the nine products of two floats' thirds six are summed;
+// the three left out are each 2^-23 of the whole at most. Where |x| < 2^-103 last digits are lost, as the unit takes
+// subnormal numbers for 0. An infinity or a NaN is all first third, and does not bear being multiplied piecewise (infinity
+// times a third that is 0): such scores are mended by multiply-adds.
+#pragma once
+
+#include "../kernels.h"
+#include "../tile.h"
+
+namespace lookbehind::LOOKBEHIND_SET {
+
+constexpr int64_t kThirdOfWeights = kMatrixSide / 2 * kTile;  // words from third to third of kMatrixSide keys' weights
+
+// What each third of a meets of b, such that from one product to the next one of both stays: in its registers.
+constexpr int kMeetings = 6;
+constexpr int kThirdOfA[kMeetings] = {2, 1, 1, 0, 0, 0};
+constexpr int kThirdOfB[kMeetings] = {0, 0, 1, 1, 0, 2};
+
+// The thirds of finite floats: words whose upper halves they are, the lower ones 0. Exact but for subnormal thirds. The
+// second is rounded, so that what is left out of products is of either sign.
+LB_INLINE void cut(Float x, Int (&third)[kThirds]) {
+    const Int upper = same(static_cast<int32_t>(0xffff0000));
+    third[0] = bit_and(bits(x), upper);
+    const Float rest = sub(x, bits(third[0]));
+    third[1] = bit_and(add(bits(rest), same(0x8000)), upper);
+    third[2] = bit_and(bits(sub(rest, bits(third[1]))), upper);
+}
+
+// Thirds of row[0 .. n) of any type, each at `stride` elements from the one before, and 0 behind them up to `room`.
+LB_INLINE void cut_row(Type type, const char* row, int64_t n, int64_t room, uint16_t* to, int64_t stride) {
+    for (int64_t i = 0; i < room; i += kLanes) {
+        const int64_t left = n - i, here = left < 0 ? 0 : left < kLanes ? left : kLanes;
+        float floats[kLanes] = {};
+        Float x;
+        if (here == kLanes) {
+            x = type == Type::float32 ? load(reinterpret_cast<const float*>(row) + i)
+                                      : widen_float16(reinterpret_cast<const uint16_t*>(row) + i);
+        } else {
+            for (int64_t j = 0; j < here; ++j) {
+                if (type == Type::float32) memcpy(floats + j, row + (i + j) * 4, 4);
+                else floats[j] = float16_to_float(reinterpret_cast<const uint16_t*>(row)[i + j]);
+            }
+            x = load(floats);
+        }
+        const Mask finite = less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity));
+        Int third[kThirds];
+        cut(keep(finite, x), third);
+        narrow_bfloat16(to + i, choose(finite, bits(third[0]), x));
+        narrow_bfloat16(to + stride + i, bits(third[1]));
+        narrow_bfloat16(to + 2 * stride + i, bits(third[2]));
+    }
+}
+
+// Element `place` of rows of pairs, lane by lane.
+LB_INLINE Float element(Int pairs, int64_t place) {
+    return bits(place % 2 ? bit_and(pairs, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pairs));
+}
+
+// The scores of kMatrixSide keys, rows of `depth` words, and a tile of queries where one of both is NaN or infinite.
+[[gnu::noinline]] static void mend_scores(const int32_t* keys, int64_t stride, const int32_t* q, int depth, float* scores) {
+    const int words = depth / kThirds;
+    const auto whole = [words](const int32_t* from, int64_t step, int64_t place, bool broadcasts) {
+        Float sum = same(0.0f);
+        for (int third = kThirds - 1; third >= 0; --third) {
+            const int32_t* const at = from + (third * words + place / 2) * step;
+            sum = add(element(broadcasts ? same(*at) : load(at), place), sum);
+        }
+        return sum;
+    };
+    const auto odd = [](Float x) { return not_less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity)); };
+    for (int v = 0; v < kVectors; ++v) {
+        for (int64_t j = 0; j < kMatrixSide; ++j) {
+            Float sum = same(0.0f);
+            uint32_t found = 0;
+            for (int64_t place = 0; place < 2 * words; ++place) {
+                const Float key = whole(keys + j * stride, 1, place, true), query = whole(q + v * kLanes, kTile, place, false);
+                found |= odd(key) | odd(query);
+                sum = fma(key, query, sum);
+            }
+            float* const score = scores + j * kTile + v * kLanes;
+            store(score, choose(lanes(found), sum, load(score)));
+        }
+    }
+}
+
+}  // namespace lookbehind::LOOKBEHIND_SET
