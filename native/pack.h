@@ -9,6 +9,26 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
+// The first n elements of a row as floats, 0 behind them; at most kLanes.
+LB_INLINE Float widen_some(Type type, const void* row, int64_t n) {
+    float floats[kLanes] = {};
+    const uint16_t* const from = static_cast<const uint16_t*>(row);
+    switch (type) {
+        case Type::float32:
+            if (n == kLanes) return load(static_cast<const float*>(row));
+            memcpy(floats, row, static_cast<size_t>(n) * 4);
+            break;
+        case Type::bfloat16:
+            if (n == kLanes) return widen_bfloat16(from);
+            for (int64_t i = 0; i < n; ++i) floats[i] = bfloat16_to_float(from[i]);
+            break;
+        case Type::float16:
+            if (n == kLanes) return widen_float16(from);
+            for (int64_t i = 0; i < n; ++i) floats[i] = float16_to_float(from[i]);
+    }
+    return load(floats);
+}
+
 // `to` gets floats[0 .. n) of a row, converted; n words.
 LB_INLINE void widen_row(Type type, const void* row, int64_t n, float* to) {
     if (type == Type::float32) {
@@ -38,12 +58,28 @@ LB_INLINE void narrow_row(Type type, const float* from, int64_t n, void* row) {
     for (; i < n; ++i) to[i] = brain ? float_to_bfloat16(from[i]) : float_to_float16(from[i]);
 }
 
+#ifdef LB_HAS_MATRIX
+// Thirds of row[0 .. n), each `width` elements, a multiple of kMatrixSide; 0 behind n.
+LB_INLINE void cut_row(Type type, const char* row, int64_t n, uint16_t* to, int64_t width) {
+    const int64_t bytes = type == Type::float32 ? 4 : 2;
+    for (int64_t i = 0; i < width; i += 2 * kLanes) {
+        Int third[2][kThirds];
+        for (int64_t half = 0; half < 2; ++half) {
+            const int64_t at = i + half * kLanes, left = n - at;
+            cut_any(widen_some(type, row + at * bytes, left < 0 ? 0 : left < kLanes ? left : kLanes), third[half]);
+        }
+        for (int64_t t = 0; t < kThirds; ++t) {
+            store(reinterpret_cast<int32_t*>(to + t * width + i), upper_halves(third[0][t], third[1][t]));
+        }
+    }
+}
+#endif
+
 // The elements of one row as words, 0 behind them up to `words`.
 LB_INLINE void pack_row(const Packing& p, const char* from, int32_t* to, int64_t words) {
 #ifdef LB_HAS_MATRIX
     if (p.parts == kThirds) {
-        const int64_t part = words / kThirds * 2;
-        return cut_row(p.type, from, p.width, part, reinterpret_cast<uint16_t*>(to), part);
+        return cut_row(p.type, from, p.width, reinterpret_cast<uint16_t*>(to), words / kThirds * 2);
     }
 #endif
     if (p.pairs) {
@@ -68,34 +104,25 @@ static void pack_keys(const Packing& p) {
 // Of each kMatrixSide rows: [p.parts][columns][kMatrixSide] elements, a row a column of theirs.
 static void turn_values(const Packing& p) {
     const int64_t columns = p.to_stride / p.parts, bytes = p.type == Type::float32 ? 4 : 2;
-    uint16_t room[kMatrixSide][kThirds * kLanes];  // of some columns
+    alignas(64) int32_t pairs[kThirds][kLanes * kLanes];  // of some columns: a row the rows 2 i and 2 i + 1
     for (int64_t first = 0; first < p.padded; first += kMatrixSide) {
         int32_t* const to = p.to + first / 2 * p.to_stride;
         for (int64_t c = 0; c < columns; c += kLanes) {
             const int64_t left = p.width - c, width = left < 0 ? 0 : left < kLanes ? left : kLanes;
-            const char* const from = static_cast<const char*>(p.from) + (first * p.stride + c) * bytes;
-            const uint16_t* rows = room[0];
-            int64_t stride = kThirds * kLanes;
-            if (p.parts == 1 && width == kLanes && first + kMatrixSide <= p.rows) {
-                rows = reinterpret_cast<const uint16_t*>(from);
-                stride = p.stride;
-            } else {
-                memset(room, 0, sizeof room);
-                for (int64_t j = 0; j < kMatrixSide && first + j < p.rows; ++j) {
-                    const char* const row = from + j * p.stride * bytes;
-                    if (p.parts == 1) memcpy(room[j], row, static_cast<size_t>(width) * 2);
-                    else cut_row(p.type, row, width, width, room[j], kLanes);
+            for (int64_t i = 0; i < kLanes; ++i) {
+                Int part[2][kThirds];
+                for (int64_t j = 0; j < 2; ++j) {
+                    const int64_t row = first + 2 * i + j;
+                    const char* const from = static_cast<const char*>(p.from) + (row * p.stride + c) * bytes;
+                    const Float x = row < p.rows ? widen_some(p.type, from, width) : same(0.0f);
+                    if (p.parts == 1) part[j][0] = bits(x);
+                    else cut_any(x, part[j]);
+                }
+                for (int64_t t = 0; t < p.parts; ++t) {
+                    store(pairs[t] + i * kLanes, bit_or(part[1][t], shift_right_unsigned<16>(part[0][t])));
                 }
             }
-            for (int64_t part = 0; part < p.parts; ++part) {
-                int32_t pairs[kLanes * kLanes];
-                for (int i = 0; i < kLanes; ++i) {
-                    const uint16_t* even = rows + 2 * i * stride + part * kLanes;
-                    const Int low = shift_right_unsigned<16>(bits(widen_bfloat16(even)));
-                    store(pairs + i * kLanes, bit_or(low, bits(widen_bfloat16(even + stride))));
-                }
-                transpose(pairs, kLanes, to + (part * columns + c) * kLanes, kLanes);
-            }
+            for (int64_t t = 0; t < p.parts; ++t) transpose(pairs[t], kLanes, to + (t * columns + c) * kLanes, kLanes);
         }
     }
 }

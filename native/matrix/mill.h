@@ -1,6 +1,8 @@
 // Matrix products in small steps, to be taken between vector instructions: both units of the core then work at once.
 #pragma once
 
+#include <utility>
+
 #include "../scoring.h"
 #include "registers.h"
 #include "thirds.h"
@@ -13,17 +15,18 @@ constexpr int64_t kGroup = 2 * kSide;  // keys that are multiplied together, at 
 constexpr int kMicros = kGroup / kMicro;  // micro-tiles of a group
 constexpr int64_t kStep = 2 * kSide;   // elements that one step multiplies, of a key or of keys
 
-// c [kGroup][kTile] = or += a [kGroup][steps * kStep] times b [steps * kSide pairs][kTile]; of thirds, the sum of six such.
+// c [kGroup][kTile] = or += a [kGroup][steps * kStep] times b [steps * kSide pairs][kTile]; of thirds, the sum of
+// kMeetings such.
 struct Product {
-    const void* a = nullptr;
-    int64_t a_stride = 0;            // bytes from row to row
-    int64_t a_step = 0, a_third = 0;  // bytes from one place to the next, from third to third
-    const int8_t* places = nullptr;  // of a, one for each step; null: 0, 1, 2, ...
-    const int32_t* b = nullptr;
-    int64_t b_step = kSide * kTile, b_third = 0;  // words
-    float* c = nullptr;
-    int64_t steps = 0;
-    bool adds = false;               // whether c holds something already
+    const void* a;
+    int64_t a_stride;         // bytes from row to row
+    int64_t a_step, a_third;  // bytes from one place to the next, from third to third
+    const int8_t* places;     // of a, one for each step; null: 0, 1, 2, ...
+    const int32_t* b;
+    int64_t b_step, b_third;  // words
+    float* c;
+    int64_t steps = 0;        // none yet
+    bool adds;                // whether c holds something already
 };
 
 // How many of the steps that are left to take beside micro-tile m of a group: none, if that can be, beside the last, in
@@ -37,51 +40,36 @@ constexpr int steps_of(int left, int m) {
 //
 // What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
 // the next: an instruction that waits blocks, sooner or later, all that come after it.
-//
-// kOfThirds: of thirds; a step of the product is kMeetings steps of the mill then.
 template <bool kOfThirds>
 class Mill {
 public:
-    // How many steps it takes for a product of so many.
-    static constexpr int steps_for(int64_t steps) { return static_cast<int>(steps) * kTurns; }
+    static constexpr int kTurns = kOfThirds ? kMeetings : 1;  // of a step, each with other thirds
+    static constexpr int kMultiplications = 4 * kTurns;       // of a step, 16 cycles each
 
-    void begin(const Product& product) {
-        product_ = product;
-        at_ = turn_ = 0;
-        load_a<4>(0);
-        load_b<6>(0);
-        load_b<7>(1);
-        load_a<5>(1);
+    // The product to come, all fields of which are to be set before begin(). In place: to copy what has just been stored
+    // is to wait until it has left the core, and so have all multiplications before it.
+    Product next;
+
+    void begin() {
+        at_ = 0;
+        find_place();
+        load_a<4>(0, 0);
+        load_b<6>(0, 0);
+        load_b<7>(0, 1);
+        load_a<5>(0, 1);
     }
 
-    bool busy() const { return at_ < product_.steps; }
+    bool busy() const { return at_ < next.steps; }
 
-    // Four multiplications, 64 cycles; only while it is busy. beside(i) is called before each.
+    // Only while it is busy. beside(i) is called before multiplication i.
     template <class Beside>
     [[gnu::always_inline]] inline void step(const Beside& beside) {
-        const bool first = at_ == 0 && turn_ == 0;
-        if (++turn_ == kTurns) {
-            turn_ = 0;
-            ++at_;
-        }
-        const bool more = busy(), more_a = more && changes(kThirdOfA), more_b = more && changes(kThirdOfB);
-        beside(0);
-        if (first) renew<0>();
-        multiply_rows<0, 4, 6>();
-        beside(1);
-        if (first) renew<1>();
-        multiply_rows<1, 4, 7>();
-        if (more_a) load_a<4>(0);
-        beside(2);
-        if (first) renew<2>();
-        multiply_rows<2, 5, 6>();
-        if (more_b) load_b<6>(0);
-        beside(3);
-        if (first) renew<3>();
-        multiply_rows<3, 5, 7>();
-        if (more_b) load_b<7>(1);
-        if (more_a) load_a<5>(1);
-        if (!more) held_ = product_.c;
+        const bool first = at_++ == 0, more = busy();
+        const auto turns = [&]<int... kTurn>(std::integer_sequence<int, kTurn...>) __attribute__((always_inline)) {
+            (turn<kTurn>(first, more, beside), ...);
+        };
+        turns(std::make_integer_sequence<int, kTurns>());
+        if (!more) held_ = next.c;
     }
 
     // Whether the last product that is done, and goes to c, is still in registers.
@@ -98,17 +86,40 @@ public:
     }
 
     // Until all is done and stored.
-    void finish() {
+    [[gnu::noinline]] void finish() {
         while (busy()) step([](int) {});
         put_down();
     }
 
 private:
     static constexpr int64_t kRow = kTile * 4;
-    static constexpr int kTurns = kOfThirds ? kMeetings : 1;
 
-    // Whether the turn that is next needs another register's worth of the one that these are the thirds of.
-    bool changes(const int (&thirds)[kMeetings]) const { return turn_ == 0 || thirds[turn_] != thirds[turn_ - 1]; }
+    // Loads what the turn after it needs and has not got.
+    template <int kTurn, class Beside>
+    [[gnu::always_inline]] inline void turn(bool first, bool more, const Beside& beside) {
+        constexpr bool kLast = kTurn + 1 == kTurns;
+        constexpr int kNext = kLast ? 0 : kTurn + 1;
+        const bool a = kLast ? more : kThirdOfA[kNext] != kThirdOfA[kTurn];
+        const bool b = kLast ? more : kThirdOfB[kNext] != kThirdOfB[kTurn];
+        const bool renews = kTurn == 0 && first;
+        if (kLast && more) find_place();
+        beside(4 * kTurn);
+        if (renews) renew<0>();
+        multiply_rows<0, 4, 6>();
+        beside(4 * kTurn + 1);
+        if (renews) renew<1>();
+        multiply_rows<1, 4, 7>();
+        if (a) load_a<4>(kNext, 0);
+        beside(4 * kTurn + 2);
+        if (renews) renew<2>();
+        multiply_rows<2, 5, 6>();
+        if (b) load_b<6>(kNext, 0);
+        beside(4 * kTurn + 3);
+        if (renews) renew<3>();
+        multiply_rows<3, 5, 7>();
+        if (b) load_b<7>(kNext, 1);
+        if (a) load_a<5>(kNext, 1);
+    }
 
     template <int kPart>
     static float* part_of(float* c) {
@@ -123,28 +134,62 @@ private:
     template <int kPart>
     [[gnu::always_inline]] inline void renew() {
         if (held_) store<kPart>();
-        if (product_.adds) load_rows<kPart>(part_of<kPart>(product_.c), kRow);
+        if (next.adds) load_rows<kPart>(part_of<kPart>(next.c), kRow);
         else zero_rows<kPart>();
     }
 
-    template <int kRegister>
-    [[gnu::always_inline]] inline void load_a(int64_t half) {
-        const int64_t place = product_.places ? product_.places[at_] : at_;
-        const int64_t third = kOfThirds ? kThirdOfA[turn_] * product_.a_third : 0;
-        const char* const a = static_cast<const char*>(product_.a) + place * product_.a_step + third;
-        load_rows<kRegister>(a + half * kSide * product_.a_stride, product_.a_stride);
+    // Of the step that is next.
+    [[gnu::always_inline]] inline void find_place() {
+        a_ = static_cast<const char*>(next.a) + (next.places ? next.places[at_] : at_) * next.a_step;
+        b_ = next.b + at_ * next.b_step;
     }
 
     template <int kRegister>
-    [[gnu::always_inline]] inline void load_b(int64_t half) {
-        const int64_t third = kOfThirds ? kThirdOfB[turn_] * product_.b_third : 0;
-        load_rows<kRegister>(product_.b + at_ * product_.b_step + third + half * kSide, kRow);
+    [[gnu::always_inline]] inline void load_a(int turn, int64_t half) {
+        const int64_t third = kOfThirds ? kThirdOfA[turn] * next.a_third : 0;
+        load_rows<kRegister>(a_ + third + half * kSide * next.a_stride, next.a_stride);
     }
 
-    Product product_;
-    int64_t at_ = 0;         // the step that is next,
-    int turn_ = 0;           // and which of its turns
+    template <int kRegister>
+    [[gnu::always_inline]] inline void load_b(int turn, int64_t half) {
+        const int64_t third = kOfThirds ? kThirdOfB[turn] * next.b_third : 0;
+        load_rows<kRegister>(b_ + third + half * kSide, kRow);
+    }
+
+    int64_t at_ = 0;         // the step that is next
+    const char* a_;          // its place, or that of the one before while that has turns to come
+    const int32_t* b_;
     float* held_ = nullptr;  // where the product before goes, while that is in registers still
 };
+
+// Does the pieces of vectors' work, and steps of the mill beside them: `steps` of them, by step(beside); where they are many,
+// some by steps_alone(n). Pieces lie evenly between multiplications: at the first step's ends they would be too many for
+// the core to see the next one. Where there is no step, wait() is called amid the pieces. A piece's number is a
+// constant once unrolled.
+template <int kPieces, int kMultiplications, class Step, class Alone, class Piece, class Wait>
+[[gnu::always_inline]] inline void work_beside(int steps, const Step& step, const Alone& steps_alone, const Piece& piece,
+                                               const Wait& wait) {
+    const auto pieces = [&](int first, int stop) __attribute__((always_inline)) {
+        LB_UNROLL
+        for (int i = first; i < stop; ++i) piece(i);
+    };
+    const auto share = [&]<int kSteps>() __attribute__((always_inline)) {
+        if (steps > kSteps) steps_alone(steps - kSteps);
+        LB_UNROLL
+        for (int s = 0; s < kSteps; ++s) {
+            step([&](int i) __attribute__((always_inline)) {
+                const int at = kMultiplications * s + i, all = kMultiplications * kSteps;
+                pieces(at * kPieces / all, (at + 1) * kPieces / all);
+            });
+        }
+    };
+    constexpr bool kLong = kMultiplications >= kPieces;
+    if (!kLong && steps >= 4) return share.template operator()<4>();
+    if (!kLong && steps >= 2) return share.template operator()<2>();
+    if (steps >= 1) return share.template operator()<1>();
+    pieces(0, kPieces / 2);
+    wait();
+    pieces(kPieces / 2, kPieces);
+}
 
 }  // namespace lookbehind::LOOKBEHIND_SET

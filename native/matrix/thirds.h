@@ -28,29 +28,12 @@ LB_INLINE void cut(Float x, Int (&third)[kThirds]) {
     third[2] = bit_and(bits(sub(rest, bits(third[1]))), upper);
 }
 
-// Thirds of row[0 .. n) of any type, each at `stride` elements from the one before, and 0 behind them up to `room`.
-LB_INLINE void cut_row(Type type, const char* row, int64_t n, int64_t room, uint16_t* to, int64_t stride) {
-    for (int64_t i = 0; i < room; i += kLanes) {
-        const int64_t left = n - i, here = left < 0 ? 0 : left < kLanes ? left : kLanes;
-        float floats[kLanes] = {};
-        Float x;
-        if (here == kLanes) {
-            x = type == Type::float32 ? load(reinterpret_cast<const float*>(row) + i)
-                                      : widen_float16(reinterpret_cast<const uint16_t*>(row) + i);
-        } else {
-            for (int64_t j = 0; j < here; ++j) {
-                if (type == Type::float32) memcpy(floats + j, row + (i + j) * 4, 4);
-                else floats[j] = float16_to_float(reinterpret_cast<const uint16_t*>(row)[i + j]);
-            }
-            x = load(floats);
-        }
-        const Mask finite = less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity));
-        Int third[kThirds];
-        cut(keep(finite, x), third);
-        narrow_bfloat16(to + i, choose(finite, bits(third[0]), x));
-        narrow_bfloat16(to + stride + i, bits(third[1]));
-        narrow_bfloat16(to + 2 * stride + i, bits(third[2]));
-    }
+// The same of any floats: what is not finite is all first third.
+LB_INLINE void cut_any(Float x, Int (&third)[kThirds]) {
+    const Mask finite = less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity));
+    cut(keep(finite, x), third);
+    const Float first = choose(finite, bits(third[0]), add(x, x));  // of a NaN the upper half alone is one then
+    third[0] = bit_and(bits(first), same(static_cast<int32_t>(0xffff0000)));
 }
 
 // Element `place` of rows of pairs, lane by lane.

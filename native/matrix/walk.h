@@ -146,22 +146,30 @@ private:
     float* scores_at(int side) const { return scores_ + side * kGroup * kTile; }
 
     void begin_scores(const BlockVisit& visit, int g) {
-        Product scores;
+        Product& scores = mill_.next;
         scores.a_stride = head_.k_stride * 4;
         scores.a = head_.k + visit.groups[g].key * head_.k_stride;
         scores.a_step = kStep * 2;
         scores.a_third = scoring_.depth / kParts * 4;
+        scores.places = nullptr;
         scores.b = visit.state->q;
+        scores.b_step = kSide * kTile;
         scores.b_third = scoring_.depth / kParts * kTile;
         scores.c = scores_at(side_ ^ 1);
         scores.steps = scoring_.depth / kParts / kSide;
-        mill_.begin(scores);
+        scores.adds = false;
+        mill_.begin();
     }
 
     // Columns [column, column + kGroup), of the groups before `stop` that are not settled.
-    Product values_of(const BlockVisit& visit, int64_t column, int stop) const {
+    void begin_values(const BlockVisit& visit, int64_t column, int stop) {
+        prepare_values(visit, column, stop);
+        mill_.begin();
+    }
+
+    void prepare_values(const BlockVisit& visit, int64_t column, int stop) {
         const int64_t words = scoring_.columns * kSide;  // of a group of values
-        Product values;
+        Product& values = mill_.next;
         values.a = head_.v + visit.block * kGroups * kParts * words + column * kSide;
         values.a_stride = kSide * 4;
         values.a_step = words * kParts * 4;
@@ -173,7 +181,6 @@ private:
         values.c = visit.state->o + column * kTile;
         values.steps = stop - visit.settled;
         values.adds = true;
-        return values;
     }
 
     // The weights of the visit are to meet their values while the next is weighed.
@@ -186,9 +193,9 @@ private:
         }
     }
 
-    bool begin_values() {
+    [[gnu::noinline]] bool begin_values() {
         if (owing_ == nullptr) return false;
-        mill_.begin(values_of(*owing_, column_, owing_->n));
+        begin_values(*owing_, column_, owing_->n);
         column_ += static_cast<int>(kGroup);
         if (column_ == scoring_.columns) owing_ = nullptr;
         return true;
@@ -206,13 +213,17 @@ private:
             const int products = (scoring_.columns - column_) / static_cast<int>(kGroup);
             steps += (products + groups - 1) / groups * (owing_->n - owing_->settled);
         }
-        return mill_.steps_for(steps);
+        return static_cast<int>(steps);
     }
 
     template <class Beside>
     [[gnu::always_inline]] inline void mill(const Beside& beside) {
         if (!mill_.busy()) begin_values();
         mill_.step(beside);
+    }
+
+    [[gnu::noinline]] void mill_alone(int steps) {
+        for (; steps > 0; --steps) mill([](int) {});
     }
 
     // -- weights ------------------------------------------------------------------------------------------------
@@ -263,7 +274,7 @@ private:
                 for (int part = 0; kValues && part < kParts; ++part) {
                     memset(p + part * kThirdOfWeights, 0, W::kSteps * kTile * 4);
                 }
-                for (int i = 0; i < here; ++i) mill([](int) {});
+                mill_alone(here);
                 continue;
             }
             const Fresh fresh = fresh_of(group, m);
@@ -281,21 +292,11 @@ private:
     [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
                                                  int steps, Total& total) {
         const Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference, total};
-        const auto pieces = [&](int first, int stop) __attribute__((always_inline)) {
-            LB_UNROLL
-            for (int piece = first; piece < stop; ++piece) weigh(piece);
-        };
-        for (; steps > 2; --steps) mill([](int) {});
-        if (steps == 1) {
-            mill([&](int i) __attribute__((always_inline)) { pieces(2 * i, 2 * i + 2); });
-        } else if (steps == 2) {
-            mill([&](int i) __attribute__((always_inline)) { pieces(i, i + 1); });
-            mill([&](int i) __attribute__((always_inline)) { pieces(4 + i, 5 + i); });
-        } else {
-            pieces(0, kPieces / 2);
-            if (!mill_.busy()) mill_.put_down();
-            pieces(kPieces / 2, kPieces);
-        }
+        work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
+            steps, [&](const auto& beside) __attribute__((always_inline)) { mill(beside); },
+            [&](int n) { mill_alone(n); },
+            [&](int piece) __attribute__((always_inline)) { weigh(piece); },
+            [&] { if (!mill_.busy()) mill_.put_down(); });
     }
 
     Fresh fresh_of(const Group& group, int m) const {
@@ -362,7 +363,7 @@ private:
     void settle(BlockVisit& visit, int stop) {
         if (is_odd(visit)) return settle_odd(visit, stop);
         for (int64_t column = 0; column < scoring_.columns && visit.settled < stop; column += kGroup) {
-            mill_.begin(values_of(visit, column, stop));
+            begin_values(visit, column, stop);
             mill_.finish();
         }
         visit.settled = stop;
@@ -380,11 +381,11 @@ private:
                     const int32_t* const values = group + part * words + column * kSide;
                     for (int i = 0; i < kGroup * kSide; ++i) finite[part][i] = finite_of(values[i]);
                 }
-                Product product = values_of(visit, column, visit.settled + 1);
-                product.a = finite;
-                product.a_third = sizeof finite[0];
-                product.places = nullptr;
-                mill_.begin(product);
+                prepare_values(visit, column, visit.settled + 1);
+                mill_.next.a = finite;
+                mill_.next.a_third = sizeof finite[0];
+                mill_.next.places = nullptr;
+                mill_.begin();
                 mill_.finish();
                 for (int i = 0; i < kGroup * kSide; ++i) {  // what is odd is all first third
                     const int32_t pair = group[column * kSide + i];

@@ -170,13 +170,13 @@ private:
         int64_t group = -1;
         for (int at = 1, left = 0;; ) {
             if (now.key / kGroup != group) {
-                if (group < 0) mill_.begin(products_of(now.key / kGroup, at ^ 1));
+                if (group < 0) begin_products(now.key / kGroup, at ^ 1);
                 mill_.finish();
                 at ^= 1;
                 group = now.key / kGroup;
                 while (more && next.key / kGroup == group) more = ahead.next(next);
-                if (more) mill_.begin(products_of(next.key / kGroup, at ^ 1));
-                left = more ? mill_.steps_for(depth_ / kParts / kSide) : 0;
+                if (more) begin_products(next.key / kGroup, at ^ 1);
+                left = more ? depth_ / kParts / kSide : 0;
                 if (kOfThirds && (odd_ || unit_.odd_keys[now.key / kOddKeys])) {
                     const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
                     mend_scores(keys, unit_.key_stride, q_, depth_, desk_.products[at]);
@@ -192,17 +192,20 @@ private:
         if (asks_.received) add_lane_sums(desk_.halves, desk_.owed);
     }
 
-    Product products_of(int64_t group, int at) {
-        Product product;
+    void begin_products(int64_t group, int at) {
+        Product& product = mill_.next;
         product.a = unit_.keys + group * kGroup * unit_.key_stride;
         product.a_stride = unit_.key_stride * 4;
         product.a_step = kStep * 2;
         product.a_third = depth_ / kParts * 4;
+        product.places = nullptr;
         product.b = q_;
+        product.b_step = kSide * kTile;
         product.b_third = depth_ / kParts * kTile;
         product.c = desk_.products[at];
         product.steps = depth_ / kParts / kSide;
-        return product;
+        product.adds = false;
+        mill_.begin();
     }
 
     [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {

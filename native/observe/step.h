@@ -245,18 +245,13 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
     constexpr int kParts = kMicro * kVectors;
     Reduction<kUnit, kExtra, kMasked, kAll> reduction(asks, in, now, desk, products);
     reduction.settle();
-    const auto add = [&](int first, int stop) __attribute__((always_inline)) {
-        LB_UNROLL
-        for (int i = first; i < stop; ++i) reduction.add(i / kVectors, i % kVectors);
-    };
-    for (; steps > 1; --steps) mill.step([](int) {});
-    if (steps == 1) {
-        mill.step([&](int i) __attribute__((always_inline)) { add(i * kParts / 4, (i + 1) * kParts / 4); });
-    } else {
-        add(0, kParts / 2);
-        if (!mill.busy()) mill.put_down();
-        add(kParts / 2, kParts);
-    }
+    work_beside<kParts, Mill<kUnit == Unit::thirds>::kMultiplications>(
+        steps, [&](const auto& beside) __attribute__((always_inline)) { mill.step(beside); },
+        [&](int n) {
+            for (; n > 0; --n) mill.step([](int) {});
+        },
+        [&](int i) __attribute__((always_inline)) { reduction.add(i / kVectors, i % kVectors); },
+        [&] { if (!mill.busy()) mill.put_down(); });
     reduction.end();
 }
 #endif

@@ -87,6 +87,12 @@ LB_INLINE Float widen_float16(const uint16_t* from) {
 LB_INLINE void narrow_float16(uint16_t* to, Float x) {
     _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
+// The upper halves of a's lanes, then of b's.
+LB_INLINE Int upper_halves(Int a, Int b) {
+    const Int lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const Int order = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(0x00040004)), _mm512_set1_epi32(0x00030001));
+    return _mm512_permutex2var_epi16(a, order, b);
+}
 #ifdef __AVX512BF16__
 LB_INLINE void narrow_bfloat16(uint16_t* to, Float x) {
     _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
