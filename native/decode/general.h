@@ -143,18 +143,19 @@ private:
             LB_UNROLL
             for (int i = 0; i < 4; ++i) sum[r][i] = same(0.0f);
         }
-        // Key after key, as they lie in memory: only then does the processor see that all will be needed.
+        // All four keys side by side: sums of one key after another would wait for each other.
         const float* const q = q_ + row * width_;
-        LB_UNROLL
-        for (int i = 0; i < 4; ++i) {
-            for (int64_t d = 0; d < width_; d += kPair) {
-                Float x, y;
-                widen<kOf>(key[i], d, x, y);
+        for (int64_t d = 0; d < width_; d += kPair) {
+            Float x[4], y[4];
+            LB_UNROLL
+            for (int i = 0; i < 4; ++i) widen<kOf>(key[i], d, x[i], y[i]);
+            LB_UNROLL
+            for (int r = 0; r < kRows; ++r) {
+                const Float first = load(q + r * width_ + d), second = load(q + r * width_ + d + kLanes);
                 LB_UNROLL
-                for (int r = 0; r < kRows; ++r) {
-                    sum[r][i] = fma(x, load(q + r * width_ + d), sum[r][i]);
-                    sum[r][i] = fma(y, load(q + r * width_ + d + kLanes), sum[r][i]);
-                }
+                for (int i = 0; i < 4; ++i) sum[r][i] = fma(x[i], first, sum[r][i]);
+                LB_UNROLL
+                for (int i = 0; i < 4; ++i) sum[r][i] = fma(y[i], second, sum[r][i]);
             }
         }
         LB_UNROLL
@@ -206,27 +207,27 @@ private:
     void add_values(const char* v, int64_t bytes) {
         if (!walk_.full()) return add_some_values<kOf>(v, bytes);
         int r = 0;
+        for (; r + 4 <= rows_; r += 4) add_rows<kOf, 4>(r, v, bytes);
         for (; r + 2 <= rows_; r += 2) add_rows<kOf, 2>(r, v, bytes);
         if (r < rows_) add_rows<kOf, 1>(r, v, bytes);
     }
 
     template <Type kOf, int kRows>
     void add_rows(int row, const char* v, int64_t bytes) {
-        // The next span's keys are fetched beside the first rows, or half of them beside the first and half beside the
-        // next; key after key.
-        const int passes = rows_ > 2 ? 2 : 1;
-        const bool fetches = walk_.followed() && row / 2 < passes;
-        const char* next = static_cast<const char*>(unit_.k) + (walk_.first() + kSpan) * call_.k_stride * kBytes;
-        int64_t c = 0;
-        for (; c + 4 * kPair <= values_; c += 4 * kPair) {
-            if (fetches && c == 0) add_block<kOf, kRows, 4>(row, c, v, bytes, next, passes);
-            else add_block<kOf, kRows, 4>(row, c, v, bytes, nullptr, 1);
+        constexpr int kPairs = kRows < 4 ? 4 : 2;  // as many sums as stay in registers
+        const int64_t blocks = values_ / (kPairs * kPair);
+        // The next span's keys are fetched beside the first rows, key after key; half of them beside each of two blocks.
+        const int parts = walk_.followed() && row == 0 ? static_cast<int>(blocks < 2 ? blocks : 2) : 0;
+        for (int64_t i = 0; i < blocks; ++i) {
+            const int part = i < parts ? static_cast<int>(i) : -1;
+            add_block<kOf, kRows, kPairs>(row, i * kPairs * kPair, v, bytes, part, parts);
         }
-        for (; c < values_; c += kPair) add_block<kOf, kRows, 1>(row, c, v, bytes, nullptr, 1);
+        for (int64_t c = blocks * kPairs * kPair; c < values_; c += kPair) add_block<kOf, kRows, 1>(row, c, v, bytes, -1, 0);
     }
 
+    // part: which of so many parts of the next span's keys is fetched meanwhile; -1: none.
     template <Type kOf, int kRows, int kPairs>
-    [[gnu::noinline]] void add_block(int row, int64_t column, const char* v, int64_t bytes, const char* next, int every) {
+    [[gnu::noinline]] void add_block(int row, int64_t column, const char* v, int64_t bytes, int part, int parts) {
         Float sum[kRows][2 * kPairs];
         float* const to = sums_ + row * stride_ + column;
         LB_UNROLL
@@ -236,9 +237,10 @@ private:
         }
         const float* const weights = weights_ + row * kSpan;
         const int64_t next_bytes = call_.k_stride * kBytes;
+        const char* const next = static_cast<const char*>(unit_.k) + (walk_.first() + kSpan) * next_bytes;
         for (int j = 0; j < walk_.count(); ++j, v += bytes) {
-            if (next && j % every == 0) {
-                fetch(next + fetched_at(row / 2 * (kSpan / 2) + j / every) * next_bytes, call_.width * kBytes);
+            if (part >= 0 && j % parts == 0) {
+                fetch(next + fetched_at((part * kSpan + j) / parts) * next_bytes, call_.width * kBytes);
             }
             Float weight[kRows];
             LB_UNROLL
