@@ -211,19 +211,45 @@ def test_infinities_and_nan_do_what_they_do_in_the_reference(instructions, dtype
         assert error(lse, expected[1]) < FINE[dtype], pattern
 
 
-def test_what_a_row_does_not_read_does_not_reach_it():
-    """Not even as 0 * NaN."""
-    q, k, v = torch.randn(3, 1, 1, 300, 24).unbind()
-    out, lse = attend(q, k, v, STREAMING, engine="native")
+@each_set
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("odd", [math.nan, math.inf], ids=str)
+def test_what_a_row_does_not_read_does_not_reach_it(instructions, dtype, odd):
+    """Not even as 0 * NaN: the same bits, whatever other keys, values and queries are."""
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = torch.randn(3, 1, 1, 300, 24, generator=generator).to(dtype).unbind()
+    with on(instructions):
+        out, lse = attend(q, k, v, STREAMING, engine="native")
+    mask = torch.from_numpy(STREAMING.spans(300).mask())
     for poisoned in (7, 100, 299):
-        bad = [x.clone() for x in (k, v)]
-        for x in bad:
-            x[:, :, poisoned] = math.nan
-        reads = torch.from_numpy(STREAMING.spans(300).mask()[:, poisoned])
-        found, found_lse = attend(q, *bad, STREAMING, engine="native")
-        assert torch.equal(found[:, :, ~reads], out[:, :, ~reads])
-        assert torch.equal(found_lse[:, :, ~reads], lse[:, :, ~reads])
-        assert found[:, :, reads].isnan().all()
+        for whose in ("keys and values", "a query"):
+            bad = [x.clone() for x in (q, k, v)]
+            for x in bad[1:] if whose == "keys and values" else bad[:1]:
+                x[:, :, poisoned] = odd
+            reads = mask[:, poisoned] if whose == "keys and values" else torch.arange(300) == poisoned
+            with on(instructions):
+                found, found_lse = attend(*bad, STREAMING, engine="native")
+            assert torch.equal(found[:, :, ~reads], out[:, :, ~reads]), whose
+            assert torch.equal(found_lse[:, :, ~reads], lse[:, :, ~reads]), whose
+            assert not found[:, :, reads].isfinite().any(-1).any() or math.isinf(odd)
+
+
+@each_set
+@pytest.mark.parametrize("power", [-90, 90])
+def test_queries_and_keys_of_any_size_give_products_of_one(instructions, power):
+    """However far from 1 the elements are: q is large where k is small, and v is as large as k."""
+    generator = torch.Generator().manual_seed(4)
+    q, k, v = torch.randn(3, 1, 2, 90, 48, generator=generator).unbind()
+    scaled = (q * 2.0**-power, k * 2.0**power, v * 2.0**power)
+    expected, expected_lse = attend(q.double(), k.double(), v.double(), Causal(), engine="reference")
+    with on(instructions):
+        out, lse = attend(*scaled, Causal(), engine="native")
+        seen = observe(*scaled[:2], lse, Causal(), received=True, top=1, engine="native")
+    right = observe(q.double(), k.double(), expected_lse, Causal(), received=True, top=1, engine="reference")
+    assert error(out * 2.0**-power, expected) < TOLERANCE[torch.float32]
+    assert error(lse, expected_lse) < FINE[torch.float32]
+    assert error(seen.received, right.received) < 90 * FINE[torch.float32]
+    assert error(seen.top_weights, right.top_weights) < FINE[torch.float32]
 
 
 def test_a_row_whose_lse_is_minus_infinity_weighs_nothing():
