@@ -109,7 +109,8 @@ std::vector<std::string> sets();
 std::vector<std::string> compiled_sets();
 
 // Multiply-adds that never leave the registers, in 2 * products per second: what one core could reach.
-// For bfloat16 with the dot instruction where the set has one, else with the float32 multiply-add.
+// For bfloat16 with the dot instruction where the set has one, else with the float32 multiply-add: float32 attention
+// that the matrix unit multiplies can be above it.
 double peak_flops(Type type, const std::string& set, double seconds);
 
 // Bytes per second read plus written by copying `bytes` on `threads` threads.

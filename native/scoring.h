@@ -107,8 +107,8 @@ private:
     }
 };
 
-// Those of a unit. For bfloat16 the matrix unit leaves the vectors with nothing but weights, which then are worth an
-// instruction less; floats are held to more than that is exact to.
+// Those of a unit. For bfloat16 the matrix unit leaves the vectors with nothing but weights, so an instruction is worth
+// what it costs in exactness; float32 is held to more.
 template <Unit kUnit, int kExtra>
 using BitsFor = Bits<kExtra, (kExtra & kAlibi) != 0 || kUnit == Unit::matrix>;
 

@@ -1,4 +1,4 @@
-// AVX-512 with the matrix unit for bfloat16.
+// AVX-512 with the matrix unit for products.
 #include "kernels.h"
 
 #ifdef LOOKBEHIND_HAS_AMX

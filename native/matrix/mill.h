@@ -162,10 +162,10 @@ private:
     float* held_ = nullptr;  // where the product before goes, while that is in registers still
 };
 
-// Does the pieces of vectors' work, and steps of the mill beside them: `steps` of them, by step(beside); where they are many,
-// some by steps_alone(n). Pieces lie evenly between multiplications: at the first step's ends they would be too many for
-// the core to see the next one. Where there is no step, wait() is called amid the pieces. A piece's number is a
-// constant once unrolled.
+// Does the pieces of vectors' work, and steps of the mill beside them: by step(beside), those that are too many by
+// steps_alone(n). Pieces lie evenly between the multiplications: where another thread has half of what the core looks ahead, a
+// vector that is not near a multiplication waits for all of them. Where there is no step, wait() is called amid the
+// pieces. A piece's number is a constant once unrolled.
 template <int kPieces, int kMultiplications, class Step, class Alone, class Piece, class Wait>
 [[gnu::always_inline]] inline void work_beside(int steps, const Step& step, const Alone& steps_alone, const Piece& piece,
                                                const Wait& wait) {

@@ -182,4 +182,36 @@ private:
     alignas(64) float sums_[kLanes * kTile], maxima_[kLanes * kTile], turned_[kTile * kLanes];
 };
 
+// From what was gathered in rows [first, stop) of pixels to what was asked for; NaN where there is no product.
+static void finish_pixels(const ObserveUnit& unit, int64_t first, int64_t stop) {
+    const ObserveCall& call = *unit.call;
+    const Float unit_of = same(call.map_of_scores ? kLn2 : 1.0f), none = same(__builtin_nanf(""));
+    for (int64_t at = first * call.map_columns, end = stop * call.map_columns; at < end; at += kLanes) {
+        const size_t bytes = static_cast<size_t>(end - at < kLanes ? end - at : kLanes) * 4;
+        const auto some = [bytes](const float* from) __attribute__((always_inline)) {
+            float floats[kLanes];
+            if (bytes == sizeof floats) return load(from);
+            memcpy(floats, from, bytes);
+            return load(floats);
+        };
+        const auto put = [bytes](float* to, Float x) __attribute__((always_inline)) {
+            float floats[kLanes];
+            if (bytes == sizeof floats) return store(to, x);
+            store(floats, x);
+            memcpy(to, floats, bytes);
+        };
+        const Float count = some(call.counts + at);
+        const Mask empty = equal(count, same(0.0f));
+        if (call.map_sum) {
+            const Float sum = mul(some(unit.map_sum + at), unit_of);
+            if (unit.map_sum != unit.map_mean) put(unit.map_sum + at, choose(empty, none, sum));
+            if (unit.map_mean) put(unit.map_mean + at, choose(empty, none, div(sum, count)));
+        }
+        if (call.map_max) {
+            const Float most = some(unit.map_max + at);
+            put(unit.map_max + at, choose(empty, none, call.map_of_scores ? mul(most, unit_of) : exp2<5>(most)));
+        }
+    }
+}
+
 }  // namespace lookbehind::LOOKBEHIND_SET
