@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
+from lookbehind.engines.kernels.arguments import LOG2E, Maths, dimensions, filled, pointers, power, runs, wide
 from lookbehind.engines.kernels.columns import columns_kernel
 from lookbehind.engines.kernels.diagonals import diagonals_kernel
 from lookbehind.engines.kernels.rows import rows_kernel
+from lookbehind.engines.kernels.shares import dealt, rows_of_pixels
 from lookbehind.engines.kernels.tuning import Sizes, processors
 from lookbehind.engines.kernels.walk import Walk, walk
 from lookbehind.engines.problem import Problem
-from lookbehind.spans import Ints
 
-LOG2E = math.log2(math.e)
 # A kernel is launched with arguments that its own signature does not have.
 _COLUMNS: Any = columns_kernel
 _ROWS: Any = rows_kernel
@@ -89,25 +87,25 @@ def columns_pass(
     splits = _splits(way, leads, n_queries, asked, device) if by_row else way.lines
     split_ptr, split_blocks = dealt(way, splits)
     found = {
-        "received": _filled(problem, asked.received, 0.0, n_keys),
-        "entropy": _filled(problem, asked.entropy, 0.0, n_queries, splits=splits),
-        "best": _filled(problem, asked.max_score or asked.top, -math.inf, n_queries, splits=splits),
-        "best_key": _filled(problem, asked.top, -1, n_queries, splits=splits, dtype=torch.int32),
-        "distance": _filled(problem, asked.distance, 0.0, n_queries, splits=splits),
+        "received": filled(problem, asked.received, 0.0, n_keys),
+        "entropy": filled(problem, asked.entropy, 0.0, n_queries, splits=splits),
+        "best": filled(problem, asked.max_score or asked.top, -math.inf, n_queries, splits=splits),
+        "best_key": filled(problem, asked.top, -1, n_queries, splits=splits, dtype=torch.int32),
+        "distance": filled(problem, asked.distance, 0.0, n_queries, splits=splits),
     }
     grain = grain or Grain(1, 1)
     map_size = n_queries // grain.rows, n_keys // grain.columns
     start = -math.inf if asked.of_scores else 0.0
-    found["map_sum"] = _filled(problem, asked.map_sum, 0.0, *map_size)
-    found["map_max"] = _filled(problem, asked.map_max, start, *map_size)
-    maths = _Maths.of(problem)
+    found["map_sum"] = filled(problem, asked.map_sum, 0.0, *map_size)
+    found["map_max"] = filled(problem, asked.map_max, start, *map_size)
+    maths = Maths.of(problem)
     if splits and leads:
         _COLUMNS[(splits * (leads // at_once),)](
             problem.q,
             problem.k,
             lse,
-            *_pointers(found, lse),
-            *_runs(way),
+            *pointers(found, lse),
+            *runs(way),
             split_ptr,
             split_blocks,
             *maths.arguments(lse),
@@ -118,12 +116,12 @@ def columns_pass(
             problem.spans.offset,
             leads // at_once,
             *map_size,
-            **_shape(problem),
+            **dimensions(problem),
             MOST=way.most_of_all,
             heads=at_once,
             BM=sizes.rows,
             BN=sizes.keys,
-            WHOLE=n_queries % sizes.rows == 0 and problem.q.shape[3] == _wide(problem.q.shape[3]),
+            WHOLE=n_queries % sizes.rows == 0 and problem.q.shape[3] == wide(problem.q.shape[3]),
             RECEIVED=asked.received,
             ENTROPY=asked.entropy,
             MAX=asked.max_score,
@@ -171,7 +169,7 @@ def rows_pass(
     way = walk(problem.spans, of_block, keys, "rows", device, pixels[0] if pixels and asked.mapped else None)
     if asked.mapped:
         assert pixels is not None
-        split_ptr, split_blocks = _rows_of_pixels(way, n_queries, pixels[0], device)
+        split_ptr, split_blocks = rows_of_pixels(way, n_queries, pixels[0], device)
     else:
         split_ptr, split_blocks = dealt(way, way.lines)
     splits, key_tiles = len(split_ptr) - 1, -(-n_keys // keys)
@@ -183,27 +181,27 @@ def rows_pass(
     map_size = pixels if pixels is not None and asked.mapped else (1, 1)
     start = -math.inf if asked.of_scores else 0.0
     found = {
-        "lse": _filled(problem, asked.lse, -math.inf, n_queries, splits=stretches),
-        "entropy": _filled(problem, asked.entropy, 0.0, n_queries, splits=stretches),
-        "mass": _filled(problem, asked.mass, 0.0, n_queries, splits=stretches),
-        "best": _filled(problem, asked.max_score, -math.inf, n_queries, splits=stretches),
+        "lse": filled(problem, asked.lse, -math.inf, n_queries, splits=stretches),
+        "entropy": filled(problem, asked.entropy, 0.0, n_queries, splits=stretches),
+        "mass": filled(problem, asked.mass, 0.0, n_queries, splits=stretches),
+        "best": filled(problem, asked.max_score, -math.inf, n_queries, splits=stretches),
         "best_key": None,
-        "distance": _filled(problem, asked.distance, 0.0, n_queries, splits=stretches),
-        "top": _filled(problem, asked.top, -math.inf, n_queries, asked.top, splits=stretches),
-        "top_key": _filled(problem, asked.top, -1, n_queries, asked.top, splits=stretches, dtype=torch.int32),
-        "map_sum": _filled(problem, asked.map_sum, 0.0, *map_size),
-        "map_max": _filled(problem, asked.map_max, start, *map_size),
+        "distance": filled(problem, asked.distance, 0.0, n_queries, splits=stretches),
+        "top": filled(problem, asked.top, -math.inf, n_queries, asked.top, splits=stretches),
+        "top_key": filled(problem, asked.top, -1, n_queries, asked.top, splits=stretches, dtype=torch.int32),
+        "map_sum": filled(problem, asked.map_sum, 0.0, *map_size),
+        "map_max": filled(problem, asked.map_max, start, *map_size),
     }
-    maths = _Maths.of(problem)
+    maths = Maths.of(problem)
     given = problem.q if lse is None else lse
     if splits and leads:
         _ROWS[(stretches * splits * leads,)](
             problem.q,
             problem.k,
             given,
-            *_pointers(found, given),
+            *pointers(found, given),
             way.rows_at,
-            *_runs(way),
+            *runs(way),
             split_ptr,
             split_blocks,
             *maths.arguments(given),
@@ -216,10 +214,10 @@ def rows_pass(
             splits,
             stretch,
             *map_size,
-            **_shape(problem),
+            **dimensions(problem),
             MOST=way.most_of_all,
             PACK=pack,
-            FITS=problem.q.shape[3] == _wide(problem.q.shape[3]),
+            FITS=problem.q.shape[3] == wide(problem.q.shape[3]),
             BM=rows,
             BN=keys,
             LSE=asked.lse,
@@ -229,7 +227,7 @@ def rows_pass(
             DISTANCE=asked.distance,
             TOP=asked.top,
             TIES=device.type != "cuda",
-            SLOTS=_power(asked.top),
+            SLOTS=power(asked.top),
             MAP_SUM=asked.map_sum,
             MAP_MAX=asked.map_max,
             OF_SCORES=asked.of_scores,
@@ -261,7 +259,7 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
     way = walk(problem.spans, size, size, "diagonals", problem.device)
     sums = torch.zeros(way.lines, 2, *lead, size, device=problem.device)
     key_tiles, offset = -(-problem.n_keys // size), problem.spans.offset
-    maths = _Maths.of(problem)
+    maths = Maths.of(problem)
     if way.lines and leads:
         _DIAGONALS[(way.lines * leads,)](
             problem.q,
@@ -270,7 +268,7 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
             sums,
             way.line_ptr,
             way.first,
-            *_runs(way)[3:],
+            *runs(way)[3:],
             *maths.arguments(lse),
             *problem.q.stride(),
             *problem.k.stride(),
@@ -279,7 +277,7 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
             offset,
             leads,
             key_tiles,
-            **_shape(problem),
+            **dimensions(problem),
             MOST=way.most_of_all,
             B=size,
             **maths.flags(),
@@ -310,81 +308,10 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
 
 def in_scores(problem: Problem, best: torch.Tensor) -> torch.Tensor:
     """What a pass ranked by, as scores."""
-    return best * (problem.scale if _Maths.of(problem).plain else 1 / LOG2E)
+    return best * (problem.scale if Maths.of(problem).plain else 1 / LOG2E)
 
 
 # -- parts -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Maths:
-    """How a score is made of a dot, as the kernels take it; see `scores.ranked`."""
-
-    factor: float
-    cap: float
-    unit: float
-    slopes: torch.Tensor | None
-    capped: bool
-    plain: bool
-    precision: str
-
-    @classmethod
-    def of(cls, problem: Problem) -> _Maths:
-        capped = problem.softcap is not None
-        factor = problem.scale * LOG2E if problem.softcap is None else problem.scale / problem.softcap
-        plain = not capped and problem.alibi is None and problem.scale > 0
-        slopes = None if problem.alibi is None else (problem.alibi.float() * LOG2E).contiguous()
-        cap = 0.0 if problem.softcap is None else problem.softcap * LOG2E
-        return cls(factor, cap, factor if plain else 1.0, slopes, capped, plain, "ieee")
-
-    def arguments(self, instead: torch.Tensor) -> tuple[Any, ...]:
-        return (instead if self.slopes is None else self.slopes, self.factor, self.cap, self.unit)
-
-    def flags(self) -> dict[str, Any]:
-        return {
-            "CAPPED": self.capped,
-            "SLOPED": self.slopes is not None,
-            "PLAIN": self.plain,
-            "PRECISION": self.precision,
-        }
-
-
-def _filled(
-    problem: Problem,
-    wanted: bool | int,
-    value: float,
-    *shape: int,
-    splits: int | None = None,
-    dtype: torch.dtype = torch.float32,
-) -> torch.Tensor | None:
-    """[B, Hq, *shape], or one for each split, full of a value; None where it is not wanted."""
-    if not wanted:
-        return None
-    lead = (problem.batch, problem.n_heads) if splits is None else (splits, problem.batch, problem.n_heads)
-    return torch.full((*lead, *shape), value, dtype=dtype, device=problem.device)
-
-
-def _pointers(found: dict[str, torch.Tensor | None], instead: torch.Tensor) -> list[torch.Tensor]:
-    """Where the kernel writes, in the order of its arguments; what is not asked for is never touched."""
-    return [instead if value is None else value for value in found.values()]
-
-
-def _runs(way: Walk) -> tuple[torch.Tensor, ...]:
-    return way.line_ptr, way.first, way.last, way.partial, way.low, way.high, way.most, way.starts, way.stops
-
-
-def _shape(problem: Problem) -> dict[str, int]:
-    width = problem.q.shape[3]
-    return {"n_heads": problem.n_heads, "group": problem.group, "width": width, "BD": _wide(width)}
-
-
-def _wide(width: int) -> int:
-    return max(16, _power(width))
-
-
-def _power(number: int) -> int:
-    """The power of two that is not below."""
-    return 1 << max(number - 1, 0).bit_length()
 
 
 def _largest(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -401,32 +328,3 @@ def _splits(way: Walk, leads: int, n_queries: int, asked: Asked, device: torch.d
     while splits > _FEWEST and 4 * kept * splits * leads * n_queries > _AT_MOST:
         splits //= 2
     return max(1, min(splits, way.lines))
-
-
-@lru_cache(maxsize=64)
-def dealt(way: Walk, splits: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lines dealt to `splits` programs, forth and back, heaviest first: (pointers, lines), int32."""
-    order = np.argsort(-way.weights, kind="stable")
-    turn, place = np.divmod(np.arange(way.lines), max(splits, 1))
-    owner = np.where(turn % 2 == 0, place, splits - 1 - place)
-    return _lists(owner, order, splits, way.line_ptr.device)
-
-
-@lru_cache(maxsize=64)
-def _rows_of_pixels(
-    way: Walk, n_queries: int, pixel_rows: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row blocks by program, such that a row of pixels belongs to one: int32 pointers and blocks."""
-    starts = way.rows_at[:-1].cpu().numpy().astype(np.int64)
-    pixel = ((starts + 1) * pixel_rows - 1) // max(n_queries, 1)
-    names, owner = np.unique(pixel, return_inverse=True)
-    return _lists(owner.astype(np.int64), np.arange(len(starts)), len(names), device)
-
-
-def _lists(owner: Ints, values: Ints, owners: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    order = np.argsort(owner, kind="stable")
-    pointers = np.append(0, np.cumsum(np.bincount(owner, minlength=owners)))
-    return (
-        torch.from_numpy(pointers.astype(np.int32)).to(device),
-        torch.from_numpy(values[order].astype(np.int32)).to(device),
-    )

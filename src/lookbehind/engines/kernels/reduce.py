@@ -14,9 +14,9 @@ from dataclasses import replace
 import torch
 
 from lookbehind.engines.kernels import tuning
+from lookbehind.engines.kernels.arguments import LOG2E
 from lookbehind.engines.kernels.kept import Kept
 from lookbehind.engines.kernels.passes import (
-    LOG2E,
     Asked,
     Grain,
     columns_pass,
