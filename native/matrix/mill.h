@@ -1,8 +1,6 @@
 // Matrix products in small steps, to be taken between vector instructions: both units of the core then work at once.
 #pragma once
 
-#include <utility>
-
 #include "../scoring.h"
 #include "registers.h"
 #include "thirds.h"
@@ -36,6 +34,19 @@ constexpr int steps_of(int left, int m) {
     return (left + micros - 1) / micros;
 }
 
+// A number that is a constant wherever it goes, and calls with first, first + 1, ... up to stop.
+template <int kValue>
+struct Number {
+    static constexpr int value = kValue;
+};
+template <int kFirst, int kStop, class Call>
+LB_INLINE void for_each(const Call& call) {
+    if constexpr (kFirst < kStop) {
+        call(Number<kFirst>());
+        for_each<kFirst + 1, kStop>(call);
+    }
+}
+
 // One product at a time: two by two registers of c, which four registers of a and b feed.
 //
 // What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
@@ -61,14 +72,11 @@ public:
 
     bool busy() const { return at_ < next.steps; }
 
-    // Only while it is busy. beside(i) is called before multiplication i.
+    // Only while it is busy. beside(Number<i>()) is called before multiplication i.
     template <class Beside>
     [[gnu::always_inline]] inline void step(const Beside& beside) {
         const bool first = at_++ == 0, more = busy();
-        const auto turns = [&]<int... kTurn>(std::integer_sequence<int, kTurn...>) __attribute__((always_inline)) {
-            (turn<kTurn>(first, more, beside), ...);
-        };
-        turns(std::make_integer_sequence<int, kTurns>());
+        for_each<0, kTurns>([&](auto turn) __attribute__((always_inline)) { take<turn.value>(first, more, beside); });
         if (!more) held_ = next.c;
     }
 
@@ -87,7 +95,7 @@ public:
 
     // Until all is done and stored.
     [[gnu::noinline]] void finish() {
-        while (busy()) step([](int) {});
+        while (busy()) step([](auto) {});
         put_down();
     }
 
@@ -96,25 +104,25 @@ private:
 
     // Loads what the turn after it needs and has not got.
     template <int kTurn, class Beside>
-    [[gnu::always_inline]] inline void turn(bool first, bool more, const Beside& beside) {
+    [[gnu::always_inline]] inline void take(bool first, bool more, const Beside& beside) {
         constexpr bool kLast = kTurn + 1 == kTurns;
         constexpr int kNext = kLast ? 0 : kTurn + 1;
         const bool a = kLast ? more : kThirdOfA[kNext] != kThirdOfA[kTurn];
         const bool b = kLast ? more : kThirdOfB[kNext] != kThirdOfB[kTurn];
         const bool renews = kTurn == 0 && first;
         if (kLast && more) find_place();
-        beside(4 * kTurn);
+        beside(Number<4 * kTurn>());
         if (renews) renew<0>();
         multiply_rows<0, 4, 6>();
-        beside(4 * kTurn + 1);
+        beside(Number<4 * kTurn + 1>());
         if (renews) renew<1>();
         multiply_rows<1, 4, 7>();
         if (a) load_a<4>(kNext, 0);
-        beside(4 * kTurn + 2);
+        beside(Number<4 * kTurn + 2>());
         if (renews) renew<2>();
         multiply_rows<2, 5, 6>();
         if (b) load_b<6>(kNext, 0);
-        beside(4 * kTurn + 3);
+        beside(Number<4 * kTurn + 3>());
         if (renews) renew<3>();
         multiply_rows<3, 5, 7>();
         if (b) load_b<7>(kNext, 1);
@@ -164,32 +172,27 @@ private:
 
 // Does the pieces of vectors' work, and steps of the mill beside them: by step(beside), those that are too many by
 // steps_alone(n). Pieces lie evenly between the multiplications: where another thread has half of what the core looks ahead, a
-// vector that is not near a multiplication waits for all of them. Where there is no step, wait() is called amid the
-// pieces. A piece's number is a constant once unrolled.
+// vector that is not near a multiplication waits for all of them. Where there is no step, wait() is called amid the pieces.
 template <int kPieces, int kMultiplications, class Step, class Alone, class Piece, class Wait>
 [[gnu::always_inline]] inline void work_beside(int steps, const Step& step, const Alone& steps_alone, const Piece& piece,
                                                const Wait& wait) {
-    const auto pieces = [&](int first, int stop) __attribute__((always_inline)) {
-        LB_UNROLL
-        for (int i = first; i < stop; ++i) piece(i);
-    };
-    const auto share = [&]<int kSteps>() __attribute__((always_inline)) {
+    const auto share = [&](auto shared) __attribute__((always_inline)) {
+        constexpr int kSteps = shared.value, kAll = kMultiplications * kSteps;
         if (steps > kSteps) steps_alone(steps - kSteps);
-        LB_UNROLL
-        for (int s = 0; s < kSteps; ++s) {
-            step([&](int i) __attribute__((always_inline)) {
-                const int at = kMultiplications * s + i, all = kMultiplications * kSteps;
-                pieces(at * kPieces / all, (at + 1) * kPieces / all);
+        for_each<0, kSteps>([&](auto s) __attribute__((always_inline)) {
+            step([&](auto i) __attribute__((always_inline)) {
+                constexpr int kAt = kMultiplications * s.value + i.value;
+                for_each<kAt * kPieces / kAll, (kAt + 1) * kPieces / kAll>(piece);
             });
-        }
+        });
     };
     constexpr bool kLong = kMultiplications >= kPieces;
-    if (!kLong && steps >= 4) return share.template operator()<4>();
-    if (!kLong && steps >= 2) return share.template operator()<2>();
-    if (steps >= 1) return share.template operator()<1>();
-    pieces(0, kPieces / 2);
+    if (!kLong && steps >= 4) return share(Number<4>());
+    if (!kLong && steps >= 2) return share(Number<2>());
+    if (steps >= 1) return share(Number<1>());
+    for_each<0, kPieces / 2>(piece);
     wait();
-    pieces(kPieces / 2, kPieces);
+    for_each<kPieces / 2, kPieces>(piece);
 }
 
 }  // namespace lookbehind::LOOKBEHIND_SET

@@ -147,7 +147,7 @@ private:
     }
 
     [[gnu::noinline]] void mill_alone(int steps) {
-        for (; steps > 0; --steps) mill([](int) {});
+        for (; steps > 0; --steps) mill([](auto) {});
     }
 
     // -- weights ------------------------------------------------------------------------------------------------
@@ -219,7 +219,7 @@ private:
         work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
             steps, [&](const auto& beside) __attribute__((always_inline)) { mill(beside); },
             [&](int n) { mill_alone(n); },
-            [&](int piece) __attribute__((always_inline)) { weigh(piece); },
+            [&](auto piece) __attribute__((always_inline)) { weigh(piece.value); },
             [&] { if (!mill_.busy()) mill_.put_down(); });
     }
 

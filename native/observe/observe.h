@@ -211,7 +211,7 @@ private:
     [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {
         if (__builtin_expect(careful_, 0)) {
             careful_step<kUnit, kExtra>(asks_, in, now, products, lse_, desk_);
-            for (; steps > 0; --steps) mill_.step([](int) {});
+            for (; steps > 0; --steps) mill_.step([](auto) {});
             return;
         }
         if constexpr (kExtra == kPlain) {

@@ -248,9 +248,9 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
     work_beside<kParts, Mill<kUnit == Unit::thirds>::kMultiplications>(
         steps, [&](const auto& beside) __attribute__((always_inline)) { mill.step(beside); },
         [&](int n) {
-            for (; n > 0; --n) mill.step([](int) {});
+            for (; n > 0; --n) mill.step([](auto) {});
         },
-        [&](int i) __attribute__((always_inline)) { reduction.add(i / kVectors, i % kVectors); },
+        [&](auto i) __attribute__((always_inline)) { reduction.add(i.value / kVectors, i.value % kVectors); },
         [&] { if (!mill.busy()) mill.put_down(); });
     reduction.end();
 }
