@@ -9,26 +9,6 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-// The first n elements of a row as floats, 0 behind them; at most kLanes.
-LB_INLINE Float widen_some(Type type, const void* row, int64_t n) {
-    float floats[kLanes] = {};
-    const uint16_t* const from = static_cast<const uint16_t*>(row);
-    switch (type) {
-        case Type::float32:
-            if (n == kLanes) return load(static_cast<const float*>(row));
-            memcpy(floats, row, static_cast<size_t>(n) * 4);
-            break;
-        case Type::bfloat16:
-            if (n == kLanes) return widen_bfloat16(from);
-            for (int64_t i = 0; i < n; ++i) floats[i] = bfloat16_to_float(from[i]);
-            break;
-        case Type::float16:
-            if (n == kLanes) return widen_float16(from);
-            for (int64_t i = 0; i < n; ++i) floats[i] = float16_to_float(from[i]);
-    }
-    return load(floats);
-}
-
 // `to` gets floats[0 .. n) of a row, converted; n words.
 LB_INLINE void widen_row(Type type, const void* row, int64_t n, float* to) {
     if (type == Type::float32) {
@@ -40,6 +20,18 @@ LB_INLINE void widen_row(Type type, const void* row, int64_t n, float* to) {
     int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) store(to + i, brain ? widen_bfloat16(from + i) : widen_float16(from + i));
     for (; i < n; ++i) to[i] = brain ? bfloat16_to_float(from[i]) : float16_to_float(from[i]);
+}
+
+// The first n elements of a row as floats, 0 behind them; at most kLanes.
+LB_INLINE Float widen_some(Type type, const void* row, int64_t n) {
+    if (n == kLanes) {
+        if (type == Type::float32) return load(static_cast<const float*>(row));
+        const uint16_t* const from = static_cast<const uint16_t*>(row);
+        return type == Type::bfloat16 ? widen_bfloat16(from) : widen_float16(from);
+    }
+    float floats[kLanes] = {};
+    widen_row(type, row, n, floats);
+    return load(floats);
 }
 
 // floats[0 .. n) of a row, converted to `type`.

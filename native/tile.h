@@ -46,6 +46,11 @@ Int pairs(Float low, Float high);  // never called
 // Words of a pair of bfloat16 are no floats, but they travel as such: loads and broadcasts change no bit.
 LB_INLINE Float load_words(const int32_t* from) { return bits(load(from)); }
 
+// Element `place` of rows of bfloat16 pairs, lane by lane.
+LB_INLINE Float element(Int pairs, int64_t place) {
+    return bits(place % 2 ? bit_and(pairs, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pairs));
+}
+
 // s_ij of one micro-tile as q_i.k_j, unscaled.
 struct Scores {
     Float of[kMicro][kVectors];

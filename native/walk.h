@@ -89,21 +89,17 @@ struct Walk {
     // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
     [[gnu::noinline]] void settle_odd(State& state, const Pending& pending) const {
         constexpr bool kPair = is_pairs(kUnit);
-        const auto half = [](Int pair, int j) {
-            return j % 2 ? bit_and(pair, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pair);
-        };
+        const auto whole = [](Int word, int j) { return kPair ? element(word, j) : bits(word); };
         for (int c = 0; c < scoring.columns; ++c) {
             for (int i = 0; i < pending.count * kMicro; ++i) {
                 const int m = i / kMicro, j = i % kMicro, step = kPair ? j / 2 : j;
                 const uint32_t word = pending.masks[m] ? pending.masks[m][j * pending.step[m]] : ~0u;
-                Int value = same(head.v[(pending.rows[m] + step) * head.v_stride + c]);
-                if constexpr (kPair) value = half(value, j);
+                const Float value = whole(same(head.v[(pending.rows[m] + step) * head.v_stride + c]), j);
                 for (int v = 0; v < kVectors; ++v) {
-                    Int weight = load(state.p + (m * kSteps + step) * kTile + v * kLanes);
-                    if constexpr (kPair) weight = half(weight, j);
+                    const Float weight = whole(load(state.p + (m * kSteps + step) * kTile + v * kLanes), j);
                     float* to = state.o + c * kTile + v * kLanes;
                     const Float before = load(to);
-                    store(to, choose(lanes(word >> (v * kLanes)), fma(bits(weight), bits(value), before), before));
+                    store(to, choose(lanes(word >> (v * kLanes)), fma(weight, value, before), before));
                 }
             }
         }

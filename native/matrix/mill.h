@@ -70,6 +70,23 @@ public:
         load_a<5>(0, 1);
     }
 
+    // c = the products of a group of keys, rows of `depth` words, and a tile of queries.
+    void begin_scores(const int32_t* keys, int64_t stride, const int32_t* q, int64_t depth, float* c) {
+        const int64_t third = depth / (kOfThirds ? kThirds : 1);
+        next.a = keys;
+        next.a_stride = stride * 4;
+        next.a_step = kStep * 2;
+        next.a_third = third * 4;
+        next.places = nullptr;
+        next.b = q;
+        next.b_step = kSide * kTile;
+        next.b_third = third * kTile;
+        next.c = c;
+        next.steps = third / kSide;
+        next.adds = false;
+        begin();
+    }
+
     bool busy() const { return at_ < next.steps; }
 
     // Only while it is busy. beside(Number<i>()) is called before multiplication i.

@@ -28,17 +28,14 @@ LB_INLINE void cut(Float x, Int (&third)[kThirds]) {
     third[2] = bit_and(bits(sub(rest, bits(third[1]))), upper);
 }
 
+LB_INLINE Mask is_finite(Float x) { return less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity)); }
+
 // The same of any floats: what is not finite is all first third.
 LB_INLINE void cut_any(Float x, Int (&third)[kThirds]) {
-    const Mask finite = less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity));
+    const Mask finite = is_finite(x);
     cut(keep(finite, x), third);
     const Float first = choose(finite, bits(third[0]), add(x, x));  // of a NaN the upper half alone is one then
     third[0] = bit_and(bits(first), same(static_cast<int32_t>(0xffff0000)));
-}
-
-// Element `place` of rows of pairs, lane by lane.
-LB_INLINE Float element(Int pairs, int64_t place) {
-    return bits(place % 2 ? bit_and(pairs, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pairs));
 }
 
 // The scores of kMatrixSide keys, rows of `depth` words, and a tile of queries where one of both is NaN or infinite.
@@ -52,18 +49,17 @@ LB_INLINE Float element(Int pairs, int64_t place) {
         }
         return sum;
     };
-    const auto odd = [](Float x) { return not_less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity)); };
     for (int v = 0; v < kVectors; ++v) {
         for (int64_t j = 0; j < kMatrixSide; ++j) {
             Float sum = same(0.0f);
-            uint32_t found = 0;
+            Mask finite = lanes(~0u);
             for (int64_t place = 0; place < 2 * words; ++place) {
                 const Float key = whole(keys + j * stride, 1, place, true), query = whole(q + v * kLanes, kTile, place, false);
-                found |= odd(key) | odd(query);
+                finite = both(finite, both(is_finite(key), is_finite(query)));
                 sum = fma(key, query, sum);
             }
             float* const score = scores + j * kTile + v * kLanes;
-            store(score, choose(lanes(found), sum, load(score)));
+            store(score, choose(finite, load(score), sum));
         }
     }
 }

@@ -70,19 +70,8 @@ private:
     float* scores_at(int side) const { return scores_ + side * kGroup * kTile; }
 
     void begin_scores(const BlockVisit& visit, int g) {
-        Product& scores = mill_.next;
-        scores.a_stride = head_.k_stride * 4;
-        scores.a = head_.k + visit.groups[g].key * head_.k_stride;
-        scores.a_step = kStep * 2;
-        scores.a_third = scoring_.depth / kParts * 4;
-        scores.places = nullptr;
-        scores.b = visit.state->q;
-        scores.b_step = kSide * kTile;
-        scores.b_third = scoring_.depth / kParts * kTile;
-        scores.c = scores_at(side_ ^ 1);
-        scores.steps = scoring_.depth / kParts / kSide;
-        scores.adds = false;
-        mill_.begin();
+        const int32_t* const keys = head_.k + visit.groups[g].key * head_.k_stride;
+        mill_.begin_scores(keys, head_.k_stride, visit.state->q, scoring_.depth, scores_at(side_ ^ 1));
     }
 
     // Columns [column, column + kGroup), of the groups before `stop` that are not settled.

@@ -193,19 +193,8 @@ private:
     }
 
     void begin_products(int64_t group, int at) {
-        Product& product = mill_.next;
-        product.a = unit_.keys + group * kGroup * unit_.key_stride;
-        product.a_stride = unit_.key_stride * 4;
-        product.a_step = kStep * 2;
-        product.a_third = depth_ / kParts * 4;
-        product.places = nullptr;
-        product.b = q_;
-        product.b_step = kSide * kTile;
-        product.b_third = depth_ / kParts * kTile;
-        product.c = desk_.products[at];
-        product.steps = depth_ / kParts / kSide;
-        product.adds = false;
-        mill_.begin();
+        const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
+        mill_.begin_scores(keys, unit_.key_stride, q_, depth_, desk_.products[at]);
     }
 
     [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {
