@@ -108,7 +108,7 @@ private:
     // The rows of one kv head, from its stretches in ascending order.
     void join(int64_t slot) const {
         const int64_t kv = first_ + slot, b = kv / problem_.k.heads, rows = call_.rows();
-        const double bits = problem_.softcap > 0 ? problem_.softcap * kLog2e : problem_.scale * kLog2e;
+        const double bits = problem_.softcap > 0 ? problem_.softcap * kLog2e : std::abs(problem_.scale) * kLog2e;
         const double unit = problem_.alibi ? 1.0 : static_cast<float>(bits);  // bits of a level
         std::vector<float> values(static_cast<size_t>(value_stride_)), columns(static_cast<size_t>(call_.value_width));
         for (int64_t row = 0; row < rows; ++row) {

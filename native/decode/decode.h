@@ -2,34 +2,48 @@
 #pragma once
 
 #include "general.h"
+#ifdef LB_HAS_MATRIX
+#include "matrix.h"
+#elif defined(LB_HAS_DOT)
 #include "pairs.h"
-
-// The CPUs that have the matrix unit do the dot of pairs by vectors at half the rate of multiply-adds or less: there
-// the latter keep up with memory, and the dot does not.
-#if defined(LB_HAS_DOT) && !defined(LB_HAS_MATRIX)
-#define LB_DECODES_PAIRS 1
 #endif
 
 namespace lookbehind::LOOKBEHIND_SET {
 
 static size_t decode_scratch(const DecodeCall& call) {
-#ifdef LB_DECODES_PAIRS
-    if (call.scoring.type == Type::bfloat16) return PairDecoder::scratch(call);
+    size_t bytes = Decoder<Type::float32>::scratch(call);  // the same for all types
+    if (call.scoring.type == Type::bfloat16) {
+#ifdef LB_HAS_MATRIX
+        const size_t more = MatrixDecoder::scratch(call);
+        if (MatrixDecoder::takes(call) && more > bytes) bytes = more;
+#elif defined(LB_HAS_DOT)
+        bytes = PairDecoder::scratch(call);
 #endif
-    return Decoder<Type::float32>::scratch(call);  // the same for all types
+    }
+    return bytes;
+}
+
+static void decode_bfloat16(const DecodeUnit& unit, void* scratch) {
+#ifdef LB_HAS_MATRIX
+    if (MatrixDecoder::takes(*unit.call)) {
+        DecodeUnit whole = unit, rest = unit;
+        whole.stop = rest.first = unit.first + (unit.stop - unit.first) / MatrixDecoder::kKeys * MatrixDecoder::kKeys;
+        if (whole.first < whole.stop) MatrixDecoder(whole, scratch).run();
+        if (rest.first < rest.stop) Decoder<Type::bfloat16>(rest, scratch).run();
+        return;
+    }
+#elif defined(LB_HAS_DOT)
+    return PairDecoder(unit, scratch).run();
+#endif
+    Decoder<Type::bfloat16>(unit, scratch).run();
 }
 
 static void decode(const DecodeUnit& unit, void* scratch) {
-    float* floats = static_cast<float*>(scratch);
+    begin(unit);
     switch (unit.call->scoring.type) {
-        case Type::float32: return Decoder<Type::float32>(unit, floats).run();
-        case Type::float16: return Decoder<Type::float16>(unit, floats).run();
-        case Type::bfloat16:
-#ifdef LB_DECODES_PAIRS
-            return PairDecoder(unit, scratch).run();
-#else
-            return Decoder<Type::bfloat16>(unit, floats).run();
-#endif
+        case Type::float32: return Decoder<Type::float32>(unit, scratch).run();
+        case Type::float16: return Decoder<Type::float16>(unit, scratch).run();
+        case Type::bfloat16: return decode_bfloat16(unit, scratch);
     }
 }
 
@@ -38,7 +52,7 @@ static void order_values(const DecodeCall& call, const float* sums, float* colum
         case Type::float32: return Decoder<Type::float32>::order(call, sums, columns);
         case Type::float16: return Decoder<Type::float16>::order(call, sums, columns);
         case Type::bfloat16:
-#ifdef LB_DECODES_PAIRS
+#if defined(LB_HAS_DOT) && !defined(LB_HAS_MATRIX)
             return PairDecoder::order(call, sums, columns);
 #else
             return Decoder<Type::bfloat16>::order(call, sums, columns);

@@ -47,15 +47,15 @@ public:
         return static_cast<size_t>((call.rows() * (width + 2 * kSpan) + kSpan * (width + values)) * 4);
     }
 
-    Decoder(const DecodeUnit& unit, float* scratch)
+    Decoder(const DecodeUnit& unit, void* scratch)
         : unit_(unit), call_(*unit.call), rows_(call_.rows()), width_(whole_pairs(call_.width)),
-          values_(whole_pairs(call_.value_width)), stride_(value_stride(call_.value_width)), q_(scratch),
+          values_(whole_pairs(call_.value_width)), stride_(value_stride(call_.value_width)), q_(static_cast<float*>(scratch)),
           sums_(unit.values), weights_(q_ + rows_ * width_), levels_(weights_ + rows_ * kSpan), wide_keys_(levels_ + rows_ * kSpan),
           wide_values_(wide_keys_ + kSpan * width_), keys_in_place_(call_.width == width_),
           values_in_place_(call_.value_width == values_), walk_(unit), levels_of_(call_.scoring) {}
 
     void run() {
-        for (int r = 0; r < rows_; ++r) begin(r);
+        for (int r = 0; r < rows_; ++r) take_query(r);
         while (walk_.next()) visit();
     }
 
@@ -68,17 +68,14 @@ public:
 private:
     static constexpr int64_t kBytes = kType == Type::float32 ? 4 : 2;
 
-    void begin(int r) {
+    void take_query(int r) {
         const int64_t query = r / call_.group, head = r % call_.group;
         const char* from = static_cast<const char*>(unit_.q) + (query * call_.q_stride + head * call_.q_head_stride) * kBytes;
         for (int64_t d = 0; d < width_; ++d) {
             float x = 0;
             if (d < call_.width) widen_row(kType, from + d * kBytes, 1, &x);
-            q_[r * width_ + (keys_in_place_ ? widened<kType>(d) : d)] = x;
+            q_[r * width_ + (keys_in_place_ ? widened<kType>(d) : d)] = call_.scoring.negative ? -x : x;
         }
-        unit_.level[r] = -kHuge;
-        unit_.sum[r] = 0;
-        memset(sums_ + r * stride_, 0, static_cast<size_t>(stride_) * 4);
     }
 
     void visit() {
@@ -184,23 +181,15 @@ private:
             store(levels + j, x);
             top = max(x, top);
         }
-        const float before = unit_.level[r], level = max_of(min(top, same(kHuge)));
+        const float level = max_of(min(top, same(kHuge)));
         Float sum = same(0.0f);
         for (int j = 0; j < kSpan; j += kLanes) {
             const Float weight = exp2<5>(mul(sub(load(levels + j), same(level)), same(levels_of_.unit)));
             store(weights + j, weight);
             sum = add(sum, weight);
         }
-        if (before != level) lower(r, level);
+        raise(unit_, levels_of_, r, level);
         unit_.sum[r] += sum_of(sum);
-    }
-
-    void lower(int r, float level) {
-        const float factor = levels_of_.factor(unit_.level[r], level);
-        unit_.level[r] = level;
-        unit_.sum[r] *= factor;
-        float* const sums = sums_ + r * stride_;
-        for (int64_t c = 0; c < values_; c += kLanes) store(sums + c, mul(load(sums + c), same(factor)));
     }
 
     template <Type kOf>
@@ -291,7 +280,7 @@ private:
     float *const weights_, *const levels_;        // [rows][kSpan]
     float *const wide_keys_, *const wide_values_; // [kSpan][width], [kSpan][values]
     const bool keys_in_place_, values_in_place_;  // rows are whole pairs
-    SpanWalk walk_;
+    SpanWalk<kSpan> walk_;
     const Levels levels_of_;
 };
 

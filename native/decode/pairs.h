@@ -9,8 +9,6 @@
 #include "../pack.h"
 #include "span.h"
 
-#ifdef LB_HAS_DOT
-
 namespace lookbehind::LOOKBEHIND_SET {
 
 class PairDecoder {
@@ -40,10 +38,9 @@ public:
             const int64_t query = r / call_.group, head = r % call_.group;
             const uint16_t* from = static_cast<const uint16_t*>(unit_.q) + query * call_.q_stride + head * call_.q_head_stride;
             copy_row(from, call_.width, reinterpret_cast<uint16_t*>(q_ + r * width_ / 2), width_);
-            unit_.level[r] = -kHuge;
-            unit_.sum[r] = 0;
         }
-        memset(sums_, 0, static_cast<size_t>(rows_ * values_) * 4);
+        const int32_t sign = call_.scoring.negative ? static_cast<int32_t>(0x80008000u) : 0;
+        for (int64_t i = 0; i < rows_ * width_ / 2; ++i) q_[i] ^= sign;
         memset(zeros_, 0, static_cast<size_t>(values_) * 2);
         while (walk_.next()) visit();
     }
@@ -212,7 +209,7 @@ private:
             for (int lane = 2 * r; lane < kLanes; lane += 2 * kR) {
                 for (int i = 0; i < 2; ++i) highest = most[lane + i] > highest ? most[lane + i] : highest;
             }
-            if (highest != unit_.level[row + r]) lower(row + r, highest);
+            raise(unit_, levels_of_, row + r, highest);
             for (int lane = 2 * r; lane < kLanes; lane += 2 * kR) level[lane] = level[lane + 1] = highest;
         }
         const Float base = load(level), unit = same(levels_of_.unit);
@@ -262,14 +259,6 @@ private:
             }
         }
         for (int r = 0; r < kR; ++r) unit_.sum[row + r] += (sums[r][0] + sums[r][1]) + (sums[r][2] + sums[r][3]);
-    }
-
-    void lower(int r, float level) {
-        const float factor = levels_of_.factor(unit_.level[r], level);
-        unit_.level[r] = level;
-        unit_.sum[r] *= factor;
-        float* const sums = sums_ + r * values_;
-        for (int64_t c = 0; c < values_; c += kLanes) store(sums + c, mul(load(sums + c), same(factor)));
     }
 
     // Weights times values, for two rows of kR (or one); a whole span, or what exists of it.
@@ -365,12 +354,10 @@ private:
     float *const levels_, *const weights_;  // [kSpan / 2][rows at once][2]
     int32_t* const words_;                  // [kSpan / 2][rows at once]: the weights of two keys
     uint16_t *const copied_keys_, *const copied_values_, *const zeros_;
-    SpanWalk walk_;
+    SpanWalk<kSpan> walk_;
     const Levels levels_of_;
     const uint16_t* fetched_ = nullptr;  // what the step at hand fetches for the one after it
     int64_t fetched_stride_ = 0;
 };
 
 }  // namespace lookbehind::LOOKBEHIND_SET
-
-#endif

@@ -6,7 +6,7 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-constexpr int kSpan = 64;  // keys whose weights are found before they meet their values
+constexpr int kSpan = 64;  // keys whose weights the vectors find before they meet their values
 
 // The i-th row of a span to be fetched: by turns from each quarter of it. A core reads several pages side by side half
 // as fast again as one after another, for what it fetches by itself it fetches page by page.
@@ -14,6 +14,7 @@ constexpr int fetched_at(int i) { return i % 4 * (kSpan / 4) + i / 4; }
 
 // Spans lie at absolute places, whatever the runs are: which sums a query's weights are added up in must not depend
 // on what other queries see.
+template <int kKeys>
 class SpanWalk {
 public:
     explicit SpanWalk(const DecodeUnit& unit) : call_(*unit.call), key_(unit.first), stop_(unit.stop) {}
@@ -25,26 +26,33 @@ public:
         if (run_ == visits.n_runs) return false;
         if (visits.runs[run_].first > key_) key_ = visits.runs[run_].first;
         if (key_ >= stop_) return false;
-        look(key_ / kSpan * kSpan);
-        key_ = first_ + kSpan;
+        look(key_ / kKeys * kKeys);
+        key_ = first_ + kKeys;
         return true;
     }
 
     int64_t first() const { return first_; }                          // its first key
     int count() const { return count_; }                              // keys that exist
     bool full() const { return full_; }                               // whether every query sees each of those
-    uint64_t seen(int query) const { return seen_[query]; }           // bit j: key first + j
-    bool followed() const { return first_ + 2 * kSpan <= stop_; }     // by a whole span of this unit
+    uint64_t seen(int query) const { return seen_[query][0]; }        // bit j: key first + j, of a span of kWord
+    bool seen(int query, int j) const { return seen_[query][j / kWord] >> j % kWord & 1; }
+    bool followed() const { return first_ + 2 * kKeys <= stop_; }     // by a whole span of this unit
 
 private:
+    static constexpr int kWord = 64;
+
     void look(int64_t first) {
         const Rows& visits = *call_.visits;
         const int64_t left = call_.n_keys - first;
         first_ = first;
-        count_ = static_cast<int>(left < kSpan ? left : kSpan);
+        count_ = static_cast<int>(left < kKeys ? left : kKeys);
         const Run& run = visits.runs[run_];
         full_ = run.masks == nullptr && run.first <= first && run.stop >= first + count_;
-        for (int query = 0; query < call_.n_queries; ++query) seen_[query] = full_ ? ~uint64_t{0} >> (kSpan - count_) : 0;
+        memset(seen_, 0, sizeof seen_[0] * static_cast<size_t>(call_.n_queries));
+        for (int j = 0; full_ && j < count_; j += kWord) {
+            const uint64_t all = ~uint64_t{0} >> (count_ - j < kWord ? kWord - (count_ - j) : 0);
+            for (int query = 0; query < call_.n_queries; ++query) seen_[query][j / kWord] = all;
+        }
         for (int64_t i = run_; !full_ && i < visits.n_runs && visits.runs[i].first < first + count_; ++i) look_at(visits.runs[i]);
     }
 
@@ -52,7 +60,7 @@ private:
         for (int j = 0; j < count_; ++j) {
             if (first_ + j < run.first || first_ + j >= run.stop) continue;
             const uint32_t word = run.masks ? run.masks[(first_ + j - run.first) * run.step] : ~0u;
-            for (int query = 0; query < call_.n_queries; ++query) seen_[query] |= uint64_t{word >> query & 1u} << j;
+            for (int query = 0; query < call_.n_queries; ++query) seen_[query][j / kWord] |= uint64_t{word >> query & 1u} << j % kWord;
         }
     }
 
@@ -60,7 +68,7 @@ private:
     int64_t key_, stop_, run_ = 0, first_ = 0;
     int count_ = 0;
     bool full_ = false;
-    uint64_t seen_[kMostDecoded];
+    uint64_t seen_[kMostDecoded][(kKeys + kWord - 1) / kWord];
 };
 
 // Asks for pages a stretch ahead of the rows that are read: where the tables of pages have left the caches, finding
@@ -111,6 +119,27 @@ struct Levels {
     float bits, into;
     float unit;  // bits of a level
 };
+
+// What the rows of a unit have come to before any key.
+LB_INLINE void begin(const DecodeUnit& unit) {
+    const int rows = unit.call->rows();
+    for (int r = 0; r < rows; ++r) {
+        unit.level[r] = -kHuge;
+        unit.sum[r] = 0;
+    }
+    memset(unit.values, 0, static_cast<size_t>(rows * value_stride(unit.call->value_width)) * 4);
+}
+
+// Where a row has seen a higher level: what it has come to, relative to that.
+static void raise(const DecodeUnit& unit, const Levels& levels, int row, float level) {
+    if (level == unit.level[row]) return;
+    const float factor = levels.factor(unit.level[row], level);
+    unit.level[row] = level;
+    unit.sum[row] *= factor;
+    const int64_t stride = value_stride(unit.call->value_width);
+    float* const sums = unit.values + row * stride;
+    for (int64_t c = 0; c < stride; c += kLanes) store(sums + c, mul(load(sums + c), same(factor)));
+}
 
 struct Slope {
     float bits = 0, rest = 0;

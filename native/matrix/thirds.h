@@ -38,6 +38,13 @@ LB_INLINE void cut_any(Float x, Int (&third)[kThirds]) {
     third[0] = bit_and(bits(first), same(static_cast<int32_t>(0xffff0000)));
 }
 
+// A pair of bfloat16 without those that are NaN or infinite.
+LB_INLINE int32_t finite_of(int32_t pair) {
+    if ((pair & 0x7f80) == 0x7f80) pair &= static_cast<int32_t>(0xffff0000);
+    if ((pair & 0x7f800000) == 0x7f800000) pair &= 0xffff;
+    return pair;
+}
+
 // The scores of kMatrixSide keys, rows of `depth` words, and a tile of queries where one of both is NaN or infinite.
 [[gnu::noinline]] static void mend_scores(const int32_t* keys, int64_t stride, const int32_t* q, int depth, float* scores) {
     const int words = depth / kThirds;

@@ -308,13 +308,6 @@ private:
         }
     }
 
-    // A pair without those of its halves that are NaN or infinite.
-    static int32_t finite_of(int32_t pair) {
-        if ((pair & 0x7f80) == 0x7f80) pair &= static_cast<int32_t>(0xffff0000);
-        if ((pair & 0x7f800000) == 0x7f800000) pair &= 0xffff;
-        return pair;
-    }
-
     // The halves that `finite_of` has taken away, of keys j and j + 1 of the group that is settled.
     void add_odd(const BlockVisit& visit, int64_t column, int j, int32_t pair) const {
         const Group& group = visit.groups[visit.settled];

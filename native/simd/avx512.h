@@ -149,6 +149,19 @@ LB_INLINE void transpose(const int32_t* from, int64_t from_stride, int32_t* to, 
     }
 }
 
+// to[c][r] = from[r][c] for 16 x 4 floats that lie close together.
+LB_INLINE void transpose_four(const float* from, float* to, int64_t to_stride) {
+    const Float a = load(from), b = load(from + 16), c = load(from + 32), d = load(from + 48);
+    const __m512d low = (__m512d)_mm512_unpacklo_ps(a, b), low2 = (__m512d)_mm512_unpacklo_ps(c, d);
+    const __m512d high = (__m512d)_mm512_unpackhi_ps(a, b), high2 = (__m512d)_mm512_unpackhi_ps(c, d);
+    // Each quarter now has every fourth row.
+    const Int order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    store(to, _mm512_permutexvar_ps(order, (Float)_mm512_unpacklo_pd(low, low2)));
+    store(to + to_stride, _mm512_permutexvar_ps(order, (Float)_mm512_unpackhi_pd(low, low2)));
+    store(to + 2 * to_stride, _mm512_permutexvar_ps(order, (Float)_mm512_unpacklo_pd(high, high2)));
+    store(to + 3 * to_stride, _mm512_permutexvar_ps(order, (Float)_mm512_unpackhi_pd(high, high2)));
+}
+
 }  // namespace lookbehind::LOOKBEHIND_SET
 
 #include "simd/functions.h"

@@ -47,15 +47,22 @@ class Case:
 
 
 @st.composite
-def cases(draw: st.DrawFn, dtypes=tuple(TOLERANCE), longest: int = 60, widths=(1, 4, 7, 16)) -> Case:
+def cases(
+    draw: st.DrawFn,
+    dtypes=tuple(TOLERANCE),
+    longest: int = 60,
+    widths=(1, 4, 7, 16),
+    most_queries: int | None = None,
+    largest_group: int = 3,
+) -> Case:
     dtype = draw(st.sampled_from(dtypes))
-    n_queries, n_keys = draw(st.integers(1, longest)), draw(st.integers(1, longest))
+    n_queries, n_keys = draw(st.integers(1, most_queries or longest)), draw(st.integers(1, longest))
     # Long ones with few heads: the reference holds every weight.
     most = 3 if n_queries * n_keys < 10_000 else 1
     batch, n_kv_heads = draw(st.integers(1, min(most, 2))), draw(st.integers(1, most))
-    group = draw(st.integers(1, 3))
+    group = draw(st.integers(1, largest_group))
     width, v_width = draw(st.sampled_from(widths)), draw(st.sampled_from(widths))
-    if draw(st.booleans()):
+    if most_queries is None and draw(st.booleans()):
         n_keys = n_queries
     if draw(st.booleans()):
         v_width = width
@@ -74,7 +81,8 @@ def cases(draw: st.DrawFn, dtypes=tuple(TOLERANCE), longest: int = 60, widths=(1
     options: dict = {}
     if draw(st.booleans()):
         # Scores of wide heads stay as small as those of narrow ones: float32 rounds what is large.
-        options["scale"] = draw(st.floats(0.01, 1.5)) * min(1.0, 2 * width**-0.5)
+        sign = draw(st.sampled_from([1, -1]))
+        options["scale"] = sign * draw(st.floats(0.01, 1.5)) * min(1.0, 2 * width**-0.5)
     if draw(st.booleans()):
         options["softcap"] = draw(st.floats(0.5, 30))
     if draw(st.booleans()):
