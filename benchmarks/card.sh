@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# On a card: what can be wrong first, then the figures. Some ten minutes on one H200.
+# On a card: what can be wrong first, then the figures. Some twenty minutes on one H200.
 #
 #   benchmarks/card.sh [folder for what it says] [step...]
 #
 # Steps: small routes kernels engine memcheck racecheck bench; all of them unless some are named.
-# Needs a python3 with PyTorch for CUDA, triton, transformers, pytest, hypothesis, typer and rich, and no network.
+# Needs a python3 with PyTorch for CUDA, triton, transformers, pytest, hypothesis, typer and rich, a C compiler (FlexAttention
+# and triton build their launchers with it), and no network; pytest-xdist makes it faster.
 # Each step goes on where the one before failed; the exit status is 0 where every test passed and every row that
 # has to be reached was. memcheck and racecheck are left out where compute-sanitizer is not on the PATH.
 set -u
@@ -31,10 +32,12 @@ if ! python3 -c "import lookbehind" 2>/dev/null; then
     export PYTHONPATH=$PWD/src
 fi
 python3 -c "import torch, triton; print(torch.cuda.get_device_name(), torch.__version__, triton.__version__)"
-pytest=(python3 -m pytest -n 8 -p no:cacheprovider -W default -o timeout=600)  # what takes long is compiling
+# Without the project's own options, which name plugins that may not be here. What takes long is compiling: side by side if that can be.
+pytest=(python3 -m pytest -c /dev/null --rootdir . -p no:cacheprovider)
+if python3 -c "import xdist" 2>/dev/null; then pytest+=(-n 8); fi
 step small 120 python3 benchmarks/small.py
-step routes 120 "${pytest[@]}" tests/engines/kernels/test_routes.py tests/engines/kernels/test_flex.py
-step kernels 300 "${pytest[@]}" tests/engines/kernels/interpreted.py
+step routes 240 "${pytest[@]}" tests/engines/kernels/test_routes.py tests/engines/kernels/test_flex.py
+step kernels 540 "${pytest[@]}" tests/engines/kernels/interpreted.py
 step engine 120 "${pytest[@]}" tests/engines/test_triton.py -k "not kernels"
 if command -v compute-sanitizer >/dev/null; then
   step memcheck 120 compute-sanitizer --tool memcheck --error-exitcode 1 python3 benchmarks/small.py

@@ -46,7 +46,7 @@ def test_on_a_card_doctor_says_which_fused_kernels_are_taken(monkeypatch):
 
     assert json.loads(run("doctor", "--json").stdout)["fused"] == {} or torch.cuda.is_available()
     monkeypatch.setattr(routes, "_capability", lambda device: (9, 0))
-    monkeypatch.setattr(routes, "_trusted", lambda *what: True)
+    monkeypatch.setattr(routes, "_doubt", lambda *what: "")
     assert doctor._fused("cpu") == {"causal prefill": "cudnn", "decoding": "flash"}
     facts = doctor.examine() | {"fused": {"decoding": "flash"}}
     monkeypatch.setattr(doctor, "examine", lambda: facts)

@@ -105,7 +105,7 @@ def test_sizes_are_tried_once_and_kept(monkeypatch):
     monkeypatch.setattr(tuning, "WORTH_TRYING", 0)
     monkeypatch.setattr(tuning, "_found", {})
     monkeypatch.setattr(tuning, "candidates", lambda kind, problem: (one, other))
-    monkeypatch.setattr(tuning, "_milliseconds", lambda call: call() and 1.0)
+    monkeypatch.setattr(tuning, "milliseconds", lambda call: call() and 1.0)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
     assert tuning.best("rows", (), problem(), run) == other

@@ -38,15 +38,14 @@ def said(monkeypatch):
     empty = torch.empty
 
     def pinned(*shape, pin_memory=False, **options):
-        notes.append("copied" if pin_memory else "not pinned")
+        if pin_memory:
+            notes.append("copied")
         return empty(*shape, **options)
 
     @contextmanager
     def on(stream):
         yield notes.append("on its stream")
 
-    monkeypatch.setattr(host, "_streams", {})
-    monkeypatch.setattr(host, "_on_the_way", {})
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: FakeStream(notes))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
     monkeypatch.setattr(torch.cuda, "stream", on)
@@ -57,17 +56,18 @@ def said(monkeypatch):
 
 def test_on_a_card_the_model_goes_on_until_too_much_is_on_its_way(said, monkeypatch):
     monkeypatch.setattr(host, "MOST", 100)
-    device, x = torch.device("cuda", 0), torch.randn(4, 4).t()
-    found = host._sent(x, device)
+    lane, x = host.Lane(torch.device("cuda", 0)), torch.randn(4, 4).t()
+    found = [torch.zeros(4, 4) for _ in range(2)]
+    lane.send(x, found[0])
     once = ["waits for the model", "on its stream", "copied", "kept until then"]
-    assert said == once
-    assert torch.equal(found, x) and found.is_contiguous()
-    host._sent(x, device)
+    assert said == once and not found[0].any()
+    lane.send(x, found[1])
     assert said == [*once, "arrived", *once]
+    assert torch.equal(found[0], x) and not found[1].any()
     said.clear()
-    host.arrived()
-    host.arrived()
-    assert said == ["arrived"]
+    lane.settle()
+    lane.settle()
+    assert said == ["arrived"] and torch.equal(found[1], x)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no card is here")
@@ -77,4 +77,4 @@ def test_what_is_written_over_after_the_call_was_copied_before():
     found = host.copied(x)
     x.zero_()
     host.arrived()
-    assert found.is_pinned() and found.sum(dtype=torch.float64).item() == pytest.approx(before)
+    assert not found.is_pinned() and found.sum(dtype=torch.float64).item() == pytest.approx(before)

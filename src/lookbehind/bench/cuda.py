@@ -18,7 +18,7 @@ import torch
 from lookbehind.attention import attend, logsumexp, observe
 from lookbehind.bench.clock import Call
 from lookbehind.bench.row import Row
-from lookbehind.engines.kernels import flex, routes
+from lookbehind.engines.kernels import flex, routes, tuning
 from lookbehind.engines.problem import Problem
 from lookbehind.pattern import Causal
 from lookbehind.recorder import record
@@ -324,13 +324,7 @@ def _milliseconds(call: Call, device: str) -> float:
         start = time.perf_counter()
         call()
         return 1000 * (time.perf_counter() - start)
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    begin.record()
-    call()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end)
+    return tuning.milliseconds(call)
 
 
 def _extra(call: Call) -> int:

@@ -78,3 +78,16 @@ class Problem:
         """How many distances |i - j| can occur: 0 up to the largest. Lk where the queries come last."""
         offset = self.spans.offset
         return max(self.n_keys, offset + self.n_queries, self.n_keys - offset)
+
+
+def aligned(x: torch.Tensor) -> torch.Tensor:
+    """`x` as fused kernels on cards read it, or a copy: adjacent numbers, 16 bytes at a time.
+
+    They do not all check: other strides are read wrongly, other addresses end the process's use of the card.
+    """
+    steps = [step for step, size in zip(x.stride()[:3], x.shape, strict=False) if size > 1]
+    whole = x.shape[3] * x.element_size() % 16 == 0  # rows of a copy begin at such places too
+    fits = not whole or all(step * x.element_size() % 16 == 0 for step in steps)
+    if x.stride(3) == 1 and x.data_ptr() % 16 == 0 and fits:
+        return x
+    return x.clone(memory_format=torch.contiguous_format)  # contiguous() leaves what only begins elsewhere

@@ -111,6 +111,8 @@ def cases() -> Iterator[tuple[str, Problem, Wants | None]]:
     yield "softcap and ALiBi", problem(pattern=STREAMING, **bent), ALL
     yield "float32", problem(torch.float32), ALL
     yield "float32 lse", problem(torch.float32), None
+    yield "float32, wide", problem(torch.float32, width=256), ALL
+    yield "float32, wide, rows alone", problem(torch.float32, width=256), Wants(entropy=True, top=2)
     yield "float16, ragged", problem(torch.float16, 1000, 1001, 80), Wants(**vars(ALL) | {"distance": True})
     one = problem(n_queries=1, n_keys=1, heads=(1, 1))  # every length is a constant then
     everything = Wants(**vars(ALL) | {"top": 2, "by_distance": True, "map": (1, 1)})

@@ -1,5 +1,7 @@
 """FlexAttention's block mask and score function, made of spans: what they say, without a card."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -51,3 +53,24 @@ def test_the_score_function_bends_as_the_definition_says():
 def test_a_mask_is_made_once_for_a_table():
     spans = Causal().spans(200)
     assert flex.block_mask(spans, CPU) is flex.block_mask(spans, CPU)
+
+
+@pytest.mark.parametrize(
+    ("n_queries", "group", "forced"),
+    [(37, 1, False), (37, 2, False), (37, 4, True), (100, 2, True), (64, 2, False), (128, 8, False)],
+)
+def test_few_queries_of_large_groups_are_not_the_decoding_kernels(monkeypatch, n_queries, group, forced):
+    """PyTorch's kernel for few queries has no size for more than 128, all heads of a group together."""
+    from torch.nn.attention import flex_attention as module
+
+    seen: list[dict] = []
+
+    def noted(q, k, v, **options):
+        seen.append(options)
+        return q, SimpleNamespace(lse=q[..., 0])
+
+    monkeypatch.setattr(module, "flex_attention", noted)
+    q, k = torch.randn(1, 2 * group, n_queries, 16), torch.randn(1, 2, 150, 16)
+    flex.run(Problem(q, k, k, Causal().spans(n_queries, 150), 0.1))
+    asked = seen[0].get("kernel_options") or {}
+    assert asked.get("FORCE_USE_FLEX_ATTENTION", False) == forced

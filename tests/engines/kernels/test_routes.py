@@ -17,18 +17,27 @@ from lookbehind.spans import Spans
 CUDA = torch.cuda.is_available()
 
 
-def problem(n_queries=32, n_keys=32, pattern=Causal(), width=64, v_width=None, group=2, **options) -> Problem:  # noqa: B008
+def problem(
+    n_queries=32,
+    n_keys=32,
+    pattern=Causal(),  # noqa: B008
+    width=64,
+    v_width=None,
+    group=2,
+    scale=0.125,
+    **options,
+) -> Problem:
     q = torch.randn(1, 2 * group, n_queries, width).bfloat16()
     k, v = (torch.randn(1, 2, n_keys, wide).bfloat16() for wide in (width, v_width or width))
     spans = pattern if isinstance(pattern, Spans) else pattern.spans(n_queries, n_keys)
-    return Problem(q, k, v, spans, width**-0.5, **options)
+    return Problem(q, k, v, spans, scale, **options)
 
 
 @pytest.fixture
 def hopper(monkeypatch):
     """As on a card of capability 9.0 where every kernel is compiled in and right."""
     monkeypatch.setattr(routes, "_capability", lambda device: (9, 0))
-    monkeypatch.setattr(routes, "_trusted", lambda *what: True)
+    monkeypatch.setattr(routes, "_doubt", lambda *what: "")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +58,9 @@ def hopper(monkeypatch):
         ("flex", {"softcap": 5.0}),
         ("flex", {"alibi": torch.ones(4)}),
         ("flex", {"width": 50}),
+        ("flex", {"scale": -0.1}),  # the others scale what they have masked
+        ("flex", {"scale": 0.0}),
+        ("flash", {"n_queries": 1, "n_keys": 1}),  # cuDNN takes no single key
     ],
     ids=str,
 )
@@ -62,12 +74,11 @@ def test_before_hopper_flash_comes_first(hopper, monkeypatch):
 
 
 def test_what_is_not_trusted_is_passed_over(hopper, monkeypatch):
-    monkeypatch.setattr(routes, "_trusted", lambda name, *what: name != "cudnn")
+    doubt = "does not run here: no kernel image"
+    monkeypatch.setattr(routes, "_doubt", lambda name, *what: doubt if name == "cudnn" else "")
     assert route(problem()).name == "flash"
-    monkeypatch.setattr(routes, "_trusted", lambda *what: False)
-    assert route(problem()) == Route(
-        None, "flex is not in this build of PyTorch, or not right on this device"
-    )
+    monkeypatch.setattr(routes, "_doubt", lambda *what: doubt)
+    assert route(problem()) == Route(None, "flex does not run here: no kernel image")
 
 
 def test_what_no_kernel_takes_is_said(hopper):
@@ -134,21 +145,40 @@ def test_rows_that_read_nothing_are_set_whatever_a_back_end_says(said):
     assert out[:, :, 2:].isnan().all() and (lse[:, :, 2:] == said).all()
 
 
-def test_a_strided_last_axis_is_copied_before_a_kernel_sees_it(hopper, monkeypatch):
+@pytest.mark.parametrize(
+    "q",
+    [
+        torch.randn(1, 2, 32, 128)[..., ::2],
+        torch.randn(1, 2, 32, 65)[..., 1:],
+        torch.randn(1, 2, 32, 68)[..., :64],
+        torch.randn(2 * 32 * 64 + 1)[1:].view(1, 2, 32, 64),
+    ],
+    ids=["every second", "odd rows", "rows of half an address", "an odd beginning"],
+)
+def test_what_kernels_cannot_read_is_copied_before_they_see_it(hopper, monkeypatch, q):
+    """They read 16 bytes at a time, and what lies at other places they read wrongly or not at all."""
     seen = []
     monkeypatch.setattr(routes, "ORDER", ("flash",))
     monkeypatch.setitem(routes.RAW, "flash", lambda *call: seen.append(call) or dense(*call))
     one = problem(group=1)
-    wide = torch.randn(1, 2, 32, 128).bfloat16()[..., ::2]
-    routes.attend(replace(one, q=wide))
-    assert all(x.stride(3) == 1 for x in seen[0][:3])
+    routes.attend(replace(one, q=bfloat16_at(q)))
+    for x in seen[0][:3]:
+        assert x.stride(3) == 1 and x.data_ptr() % 16 == 0 and all(step % 8 == 0 for step in x.stride()[:3])
+    assert torch.equal(seen[0][0], q.bfloat16())
+    assert seen[0][1] is one.k  # and nothing else is
+
+
+def bfloat16_at(x: torch.Tensor) -> torch.Tensor:
+    """The same numbers in a storage of the same strides and beginning."""
+    storage = torch.empty(x.untyped_storage().size() // x.element_size(), dtype=torch.bfloat16)
+    return torch.as_strided(storage, x.shape, x.stride(), x.storage_offset()).copy_(x)
 
 
 @pytest.mark.parametrize("wrong", ["top-left", "base 2", "raises"])
-def test_a_kernel_that_disagrees_is_not_trusted(monkeypatch, wrong):
+def test_a_kernel_that_disagrees_is_not_used(monkeypatch, wrong):
     def back_end(q, k, v, scale, causal):
         if wrong == "raises":
-            raise RuntimeError("no kernel image")
+            raise RuntimeError("no kernel image\nis available")
         if wrong == "base 2":
             out, lse = dense(q, k, v, scale, causal)
             return out, lse / math.log(2)
@@ -156,9 +186,23 @@ def test_a_kernel_that_disagrees_is_not_trusted(monkeypatch, wrong):
 
     monkeypatch.setitem(routes.RAW, "flash", back_end)
     ask = ("flash", torch.device("cpu"), torch.bfloat16, 16, 16, 2)
-    assert not routes._trusted.__wrapped__(*ask)
+    said = {
+        "top-left": "gives another lse on this device",
+        "base 2": "gives another lse on this device",
+        "raises": "does not run here: no kernel image",
+    }
+    assert routes._doubt.__wrapped__(*ask) == said[wrong]
     monkeypatch.setitem(routes.RAW, "flash", dense)
-    assert routes._trusted.__wrapped__(*ask)
+    assert routes._doubt.__wrapped__(*ask) == ""
+
+
+def test_a_full_card_says_nothing_of_a_kernel(monkeypatch):
+    def back_end(q, k, v, scale, causal):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(routes.RAW, "flash", back_end)
+    with pytest.raises(torch.OutOfMemoryError):
+        routes._doubt.__wrapped__("flash", torch.device("cpu"), torch.bfloat16, 16, 16, 2)
 
 
 def test_sinks_are_folded_in_afterwards():
@@ -187,6 +231,20 @@ def test_on_a_card_every_kernel_agrees_with_the_reference(monkeypatch, name, pat
         pytest.skip("cuDNN is asked on Hopper and later; this card is older")
     assert found.name == name, found.reason
     out, lse = routes.attend(one)
-    expected = attend(one.q, one.k, one.v, one.spans, engine="reference")
+    expected = attend(one.q, one.k, one.v, one.spans, scale=one.scale, engine="reference")
     torch.testing.assert_close(lse, expected[1], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(out, expected[0], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.skipif(not CUDA, reason="the kernels themselves need a card; none is here")
+@pytest.mark.parametrize("lengths", [(1, 200), (37, 70), (100, 150), (150, 190)], ids=str)
+def test_on_a_card_flex_attention_agrees_with_the_reference(monkeypatch, lengths):
+    monkeypatch.setattr(routes, "ORDER", ("flex",))
+    for group, scale in ((1, 0.125), (2, -0.1), (4, 0.125), (8, 0.0)):
+        one = problem(*lengths, pattern=Causal() & (Window(40) | First(2)), group=group, scale=scale)
+        one = replace(one, **{letter: getattr(one, letter).cuda() for letter in "qkv"})
+        assert route(one) == Route("flex")
+        out, lse = routes.attend(one)
+        expected = attend(one.q, one.k, one.v, one.spans, scale=scale, engine="reference")
+        torch.testing.assert_close(lse, expected[1], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(out, expected[0], rtol=2e-2, atol=2e-2)

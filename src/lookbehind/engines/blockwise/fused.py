@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lookbehind.engines.problem import Problem
+from lookbehind.engines.problem import Problem, aligned
 
 _HALVES = (torch.bfloat16, torch.float16)
 
@@ -91,9 +91,9 @@ def _cuda(problem: Problem, causal: bool) -> tuple[torch.Tensor, torch.Tensor] |
     q, k, v = problem.q, problem.k, problem.v
     assert v is not None
     width = q.shape[3]
-    if q.dtype not in _HALVES or v.shape[3] != width or width % 8 or width > 256:
-        return None
-    q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (q, k, v))
+    if q.dtype not in _HALVES or v.shape[3] != width or width % 8 or width > 256 or problem.scale <= 0:
+        return None  # it scales what it has masked: by a number below 0, minus infinity becomes infinity
+    q, k, v = aligned(q), aligned(k), aligned(v)
     if not _cuda_trusted(q.device, q.dtype, width, problem.group):
         return None
     return _cuda_flash(q, k, v, problem.scale, causal)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -19,7 +19,7 @@ import torch
 from lookbehind.engines.kernels import flex
 from lookbehind.engines.kernels.kept import Kept
 from lookbehind.engines.kernels.sinks import folded
-from lookbehind.engines.problem import Problem
+from lookbehind.engines.problem import Problem, aligned
 from lookbehind.spans import Spans
 
 ORDER = ("cudnn", "flash", "efficient", "flex")
@@ -75,6 +75,8 @@ def why_not(name: str, problem: Problem) -> str:
         reason = flex.why_not(problem)
     elif bent or shape == "other":
         reason = "it knows neither softcap nor ALiBi, and of patterns only causal and full"
+    elif problem.scale <= 0:
+        reason = "it scales what it has masked: by a number below 0, minus infinity becomes infinity"
     elif name == "cudnn":
         reason = _cudnn_why_not(problem, equal, width, out_width)
     elif name == "flash":
@@ -86,15 +88,15 @@ def why_not(name: str, problem: Problem) -> str:
         reason = "" if fits else "it takes one query head for each kv head, and triangles of equal lengths"
     if reason:
         return reason
-    trusted = _trusted(name, problem.device, problem.q.dtype, width, out_width, problem.group)
-    return "" if trusted else f"{name} is not in this build of PyTorch, or not right on this device"
+    doubt = _doubt(name, problem.device, problem.q.dtype, width, out_width, problem.group)
+    return doubt and f"{name} {doubt}"
 
 
 def _cudnn_why_not(problem: Problem, equal: bool, width: int, out_width: int) -> str:
     if _capability(problem.device) < (9, 0):
         return "before Hopper FlashAttention is as fast"
-    if not equal or width != out_width or width % 8 or width > 128:
-        return "it is asked for equal lengths and widths, up to 128"
+    if not equal or problem.n_keys == 1 or width != out_width or width % 8 or width > 128:
+        return "it is asked for equal lengths of at least 2, and equal widths up to 128"
     return ""
 
 
@@ -152,11 +154,10 @@ RAW: dict[str, Raw] = {"cudnn": _cudnn, "flash": _flash, "efficient": _efficient
 def _run(name: str, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """Output and lse as we mean them, without sinks."""
     assert problem.v is not None
+    q, k, v = aligned(problem.q), aligned(problem.k), aligned(problem.v)
     if name == "flex":
-        out, lse = flex.run(problem)
+        out, lse = flex.run(replace(problem, q=q, k=k, v=v))
     else:
-        # Rows of numbers that are not adjacent are read wrongly by some, without an error.
-        q, k, v = (x if x.stride(3) == 1 else x.contiguous() for x in (problem.q, problem.k, problem.v))
         out, lse = RAW[name](q, k, v, problem.scale, _shape(problem.spans)[0] == "causal")
     return normalised(out, lse, problem)
 
@@ -183,39 +184,49 @@ def normalised(out: torch.Tensor, lse: torch.Tensor, problem: Problem) -> tuple[
 
 
 @cache
-def _trusted(
+def _doubt(
     name: str, device: torch.device, dtype: torch.dtype, width: int, out_width: int, group: int
-) -> bool:
-    """Whether a kernel agrees with the definition on a small problem; asked once per process."""
+) -> str:
+    """Why a kernel is not to be used: what it said, or that it disagrees, on small problems.
+
+    The empty string if nothing is against it; asked once per process.
+    """
     generator = torch.Generator(device).manual_seed(0)
 
     def random(heads: int, length: int, wide: int) -> torch.Tensor:
         return torch.randn(1, heads, length, wide, device=device, generator=generator).to(dtype)
 
-    n_queries, n_keys = (37, 70) if name in ("flash", "flex") else (72, 72)
-    q, k, v = random(group, n_queries, width), random(1, n_keys, width), random(1, n_keys, out_width)
-    for spans in _tried(name, n_queries, n_keys):
+    for spans in _tried(name):
+        q, k, v = (
+            random(group, spans.n_queries, width),
+            random(1, spans.n_keys, width),
+            random(1, spans.n_keys, out_width),
+        )
         problem = Problem(q, k, v, spans, width**-0.5)
         try:
             out, lse = _run(name, problem)
-        except Exception:  # not compiled in, or not for this device; a compiler may raise anything
-            return False
+        except torch.OutOfMemoryError:
+            raise  # says nothing of the kernel, and is not remembered
+        except Exception as error:  # not compiled in, or not for this device; a compiler may raise anything
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return f"does not run here: {said}"
         scores = (q.double() @ k.double().mT) * problem.scale
         scores = scores.masked_fill(~torch.from_numpy(spans.mask()).to(device), -math.inf)
         right = scores.softmax(-1).nan_to_num(0.0) @ v.double()
         if lse.shape != scores.shape[:3] or out.shape != right.shape:
-            return False
+            return "gives results of another shape on this device"
         if not torch.allclose(lse.double(), scores.logsumexp(-1), atol=2e-3):
-            return False
+            return "gives another lse on this device"
         if not torch.allclose(out.double(), right, atol=2e-2):
-            return False
-    return True
+            return "gives another output on this device"
+    return ""
 
 
-def _tried(name: str, n_queries: int, n_keys: int) -> list[Spans]:
+def _tried(name: str) -> list[Spans]:
     from lookbehind.pattern import Causal, First, Full, Window
 
     if name == "flex":
-        # A window, first keys, and a row that reads nothing.
-        return [(Causal() & (Window(9) | First(2)) & ~Window(1) & ~First(1)).spans(n_queries, n_keys)]
-    return [one.spans(n_queries, n_keys) for one in (Full(), Causal())]
+        # A window, first keys, and a row that reads nothing. It has a kernel for few queries, and another.
+        pattern = Causal() & (Window(9) | First(2)) & ~Window(1) & ~First(1)
+        return [pattern.spans(37, 70), pattern.spans(150, 190)]
+    return [one.spans(*((37, 70) if name == "flash" else (72, 72))) for one in (Full(), Causal())]

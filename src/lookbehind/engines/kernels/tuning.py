@@ -53,6 +53,9 @@ _SINGLE = {  # float32, multiplied as it is: no tensor cores, and twice the byte
 # Small, so that small problems have many tiles.
 INTERPRETED = {"columns": Sizes(16, 32), "rows": Sizes(32, 16), "diagonals": Sizes(16, 16)}
 
+# Cycles, some three milliseconds, that a card waits before it is timed: all is launched by then.
+_AHEAD = 5_000_000
+
 _found: dict[tuple[object, ...], Sizes] = {}
 
 
@@ -77,7 +80,8 @@ def candidates(kind: str, problem: Problem) -> tuple[Sizes, ...]:
 def of_cards(kind: str, problem: Problem) -> tuple[Sizes, ...]:
     """The same on any card."""
     if problem.q.dtype == torch.float32:
-        return _SINGLE[kind]
+        # Wide ones in larger tiles would not fit the registers.
+        return _SINGLE[kind] if problem.q.shape[3] <= 128 else (Sizes(32, 32, 4, _SINGLE[kind][0].stages),)
     choice = (_HALF if problem.q.shape[3] <= 128 else _WIDE)[kind]
     # A softcap needs as many registers again: the smallest tile comes first.
     return choice if problem.softcap is None else tuple(sorted(choice, key=lambda one: one.rows * one.keys))
@@ -110,7 +114,7 @@ def _fastest(choice: tuple[Sizes, ...], run: Callable[[Sizes], object], device: 
         for sizes in choice:
             try:
                 run(sizes)  # compiles
-                times[sizes] = min(_milliseconds(lambda sizes=sizes: run(sizes)) for _ in range(2))
+                times[sizes] = min(milliseconds(lambda sizes=sizes: run(sizes)) for _ in range(2))
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:  # too many registers, too much shared memory: another may fit
@@ -121,8 +125,11 @@ def _fastest(choice: tuple[Sizes, ...], run: Callable[[Sizes], object], device: 
     return min(times, key=lambda sizes: times[sizes])
 
 
-def _milliseconds(call: Callable[[], object]) -> float:
+def milliseconds(call: Callable[[], object]) -> float:
+    """What a call takes on the current card, without what Python takes to launch it."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    torch.cuda._sleep(_AHEAD)  # pyright: ignore[reportPrivateUsage]
     begin.record()
     call()
     end.record()
