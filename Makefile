@@ -60,6 +60,7 @@ $(READY): pyproject.toml constraints.txt
 
 # ... then that, again whenever a source of it changes; what did not change is not compiled again.
 $(NATIVE): $(READY) CMakeLists.txt $(shell find native -type f)
+	@echo "compiling the native engine; some minutes of one core"
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@$(BIN)/python -c "import lookbehind._native" 2>/dev/null || \
 	  echo "the native engine was not built; $(BIN)/python -m pip install -v --no-build-isolation --no-deps . tells why"

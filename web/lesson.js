@@ -57,7 +57,12 @@ export function mount(parent, app) {
       const n = Number(length.value);
       if (Number.isInteger(n) && n >= 1 && n <= MOST) keep({ n: String(n) });
     },
-    change: () => (length.value = String(shown.n)),
+    change: () => {
+      // What is out of range is taken for the nearest that is not.
+      const n = Math.round(Number(length.value));
+      if (n && n !== shown.n) keep({ n: String(Math.min(MOST, Math.max(1, n))) });
+      length.value = String(shown.n);
+    },
   });
   const queries = el("input", {
     type: "number",

@@ -239,7 +239,7 @@ export function paintMap(context, scene, own) {
     context.fillStyle = theme.left;
     context.fillRect(px(0), 0, Math.max(1, px(state.skip) - px(0)), context.canvas.height);
   }
-  if (view.scale >= 10) ruleCells(context, scene, px, py);
+  if (view.scale * 2 ** scene.level >= 10) rule(context, scene, px, py);
   if (state.grow && state.query !== null) {
     context.fillStyle = theme.veil;
     context.fillRect(0, py(state.query + 1), context.canvas.width, context.canvas.height);
@@ -280,18 +280,20 @@ function* childrenOf({ z, y, x }) {
 }
 
 /**
- * Hair lines of paper between cells that are large enough to be told apart.
+ * Hair lines of paper between values that are large enough to be told apart: cells, or what is pooled of several where nothing
+ * finer is held.
  *
  * @param {CanvasRenderingContext2D} context
  * @param {Scene} scene
  * @param {(key: number) => number} px
  * @param {(row: number) => number} py
  */
-function ruleCells(context, { view, theme }, px, py) {
+function rule(context, { view, level, theme }, px, py) {
   const { q0, q1, k0, k1 } = sight(view);
+  const cells = 2 ** level;
   context.fillStyle = theme.paper;
-  context.globalAlpha = view.scale >= 28 ? 0.9 : 0.45;
-  for (let k = k0; k <= k1; k++) context.fillRect(px(k), py(q0), 1, py(q1) - py(q0));
-  for (let q = q0; q <= q1; q++) context.fillRect(px(k0), py(q), px(k1) - px(k0), 1);
+  context.globalAlpha = view.scale * cells >= 28 ? 0.9 : 0.45;
+  for (let k = k0 - (k0 % cells); k <= k1; k += cells) context.fillRect(px(k), py(q0), 1, py(q1) - py(q0));
+  for (let q = q0 - (q0 % cells); q <= q1; q += cells) context.fillRect(px(k0), py(q), px(k1) - px(k0), 1);
   context.globalAlpha = 1;
 }

@@ -22,6 +22,12 @@ class TapeError(LookbehindError):
     """A tape on disk is damaged, foreign or incomplete; the message names the file."""
 
 
+class StorageError(TapeError):
+    """A tape cannot be written; the message names the file and what the disk says."""
+
+    exit_code = 3
+
+
 class EngineError(LookbehindError):
     """An engine asked for by name cannot run this call here."""
 

@@ -223,7 +223,8 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
     if limit is not None and len(ids) + room > limit:
         extra = f" and {room} more are to be generated" if room else ""
         raise InputError(
-            f"text: it is {len(ids):,} tokens long{extra}, but the model's context is {limit:,}; "
+            f"text: it is {len(ids):,} token{'s' if len(ids) > 1 else ''} long{extra}, but the model's "
+            f"context is {limit:,}; "
             "shorten it or choose another model"
         )
     device = next(iter(model.parameters())).device

@@ -33,7 +33,7 @@ def test_implementations_that_agree(backend, dtype):
     told = checked(model, dtype)
     assert told.verdict == "pass" and "ways of comparing" in told.reason
     assert told.detail == (
-        "not covered: flex_attention: compiling it takes long on a CPU; thorough=True runs it",
+        "not covered: flex_attention: compiling it takes long on a CPU; a thorough audit runs it",
     )
     assert model.config._attn_implementation == backend
 

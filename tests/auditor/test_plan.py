@@ -14,7 +14,7 @@ def test_what_cannot_be_crossed_is_said():
     plan = make_plan(Subject(honest(sliding_window=4096, max_position_embeddings=9000)))
     assert plan.length == 24
     assert plan.notes == [
-        "sliding_window=4096, not crossed at n = 24: give length=4104, or shrink it in the config"
+        "sliding_window=4096, not crossed at n = 24: give a length of 4104, or shrink it in the config"
     ]
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from lookbehind.auditor import rules
 from lookbehind.auditor.junit import junit
 from lookbehind.auditor.report import Culprit, Outcome, Report
+from lookbehind.auditor.report_text import lines
 from lookbehind.auditor.sarif import sarif
 from lookbehind.errors import InputError
 
@@ -25,13 +27,23 @@ REPORT = Report(
 )  # fmt: skip
 
 
+def test_the_text_fits_a_narrow_terminal():
+    versions = {"torch": "2.13.0+cpu", "transformers": "5.23.0", "lookbehind": "0.1.0"}
+    report = replace(REPORT, versions=versions)
+    told = ["".join(part for part, _ in line) for line in lines(report, 72)]
+    assert max(map(len, told)) <= 72
+    wide = " ".join("".join(part for part, _ in line) for line in lines(report))
+    assert " ".join(told).split() == wide.split()
+
+
 def test_the_text_is_readable():
     assert str(REPORT).splitlines() == [
         "MyDecoder: fail   float32, sdpa, n = 24, every pair, torch 2",
         "",
         "LB101  future-leak       fail           the output at 3 changes with the token at 4",
         "          greatest difference 0.25 of the largest output, at (i, j) = (3, 4), 7 bad, "
-        "noise floor 1e-13, float64, sdpa",
+        "noise floor 1e-13,",
+        "          float64, sdpa",
         "          culprit: blocks.1.attn (Attention, my/model.py:12)",
         "          smallest: 5 tokens",
         "              import torch",

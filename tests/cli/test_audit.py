@@ -60,6 +60,8 @@ def test_an_architecture_needs_no_weights():
         ([HONEST, "--seeds", "0"], "seeds: at least 1 test sequence is needed; got 0"),
         ([HONEST, "--expect", "causl"], "causl"),
         (["--arch", "NoSuchForCausalLM"], "NoSuchForCausalLM"),
+        (["--arch", "Qwen3ForCausalLm"], "has this name; is Qwen3ForCausalLM meant?"),
+        ([HONEST, "--json", "--format", "sarif"], "--json and --format sarif are two formats; choose one"),
     ],
 )
 def test_usage_is_exit_code_2(arguments, words):

@@ -103,6 +103,16 @@ def test_a_damaged_model_directory_could_not_run(tmp_path):
         load_model(str(tmp_path))
 
 
+def test_a_model_whose_weights_are_cut_short_could_not_run(tmp_path):
+    model, tokenizer = load_model("tests.models:tiny")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CannotRunError, match="does not load as a causal language model"):
+        load_model(str(tmp_path))
+
+
 def test_a_factory_that_fails_could_not_run():
     with pytest.raises(
         CannotRunError, match=r"broken\(\) fails \(RuntimeError: the weights are on the other disk\)"

@@ -64,6 +64,26 @@ def test_a_second_run_replaces_its_own_output_and_nothing_else(tmp_path):
     assert (out / "heads.csv").read_text() != "old"
 
 
+def test_until_a_second_run_is_done_the_first_ones_output_stays(tmp_path, monkeypatch):
+    out = tmp_path / "shown"
+
+    def interrupted(*what):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "draw", interrupted)
+        assert run("demo", "-o", out).exit_code == 130
+    assert not out.exists()
+    assert run("demo", "-o", out).exit_code == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    (out / "unfinished-demo").mkdir()  # of one that was killed
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, "draw", interrupted)
+        assert run("demo", "-o", out).exit_code == 130
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+    assert not (out / "unfinished-demo").exists()
+
+
 @pytest.mark.parametrize(
     ("mark", "words"),
     [

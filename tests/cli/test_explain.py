@@ -150,6 +150,7 @@ def test_a_tape_brings_scores_and_weights(tmp_path):
         ([""], "it is empty"),
         (["--file", "nowhere.txt"], "nowhere.txt: cannot be read"),
         (["--tape", "nowhere.tape"], "nowhere.tape"),
+        (["--n", "5", "--layer", "3"], "--layer and --head are of a tape; give it with --tape"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words):

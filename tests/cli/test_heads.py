@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from lookbehind.cli.common import console
 from lookbehind.heads import COLUMNS
 from tests.cli.verbs import refused, run
 
@@ -15,6 +16,11 @@ def test_a_table_of_every_head_fits_80_columns(recorded):
     assert len(lines) == 1 + 8 + 1 + 2
     assert "…" not in result.stdout
     assert {"layer 0: causal", "layer 1: causal & window(4)"} == set(lines[-2:])
+
+
+def test_a_narrow_terminal_cuts_no_number(recorded, monkeypatch):
+    monkeypatch.setattr(console, "width", 50)
+    assert "…" not in run("heads", recorded).stdout
 
 
 def test_json_and_csv_hold_the_same_numbers(recorded):

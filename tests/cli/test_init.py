@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,22 @@ def test_a_reader_that_leaves_early_is_no_error(arguments):
         process.stdout.close()
         errors = process.stderr.read().decode()
         assert (process.wait(timeout=60), errors) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here is always full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["explain", "-n", "4"]], ids=" ".join)
+def test_where_nothing_can_be_printed_that_is_said(arguments):
+    command = [sys.executable, "-m", "lookbehind", *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "lookbehind: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes it")
+def test_without_a_standard_output_it_runs():
+    command = f"{sys.executable} -m lookbehind explain -n 4 >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

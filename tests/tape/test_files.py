@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 
 import pytest
 import torch
@@ -92,6 +93,13 @@ def test_tensors_are_mapped_rather_than_read(tmp_path):
     # Both lie in one mapping of the file, as far apart as in it.
     assert abs(layer.q.data_ptr() - layer.k.data_ptr()) == layer.k.nbytes
     assert path.stat().st_size > layer.q.nbytes + layer.k.nbytes
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions")
+def test_all_files_are_as_open_as_the_system_makes_them(stored):
+    other = stored / "other"
+    other.touch()
+    assert {path.stat().st_mode for path in stored.iterdir()} == {other.stat().st_mode}
 
 
 def test_places_that_cannot_take_a_tape(tmp_path):

@@ -32,7 +32,7 @@ def check(subject: Subject, plan: Plan) -> list[Outcome]:
         if name == own:
             continue
         if name == "flex_attention" and subject.device.type == "cpu" and not plan.thorough:
-            reasons.append("flex_attention: compiling it takes long on a CPU; thorough=True runs it")
+            reasons.append("flex_attention: compiling it takes long on a CPU; a thorough audit runs it")
             continue
         try:
             with attention(subject, name):

@@ -222,7 +222,9 @@ def outcome(subject: Subject, plan: Plan, rule: str, verdict: Verdict, build: Bu
     ways = f"{verdict.tried} way{'s' * (verdict.tried != 1)} of {what}"
     detail = tuple(f"not covered: {one}" for one in verdict.skipped)
     if verdict.left_out:
-        detail += (f"{verdict.left_out} ways were left out for the model's size; thorough=True tries them",)
+        detail += (
+            f"{verdict.left_out} ways were left out for the model's size; a thorough audit tries them",
+        )
     if decision.verdict == "clean" and verdict.skipped:
         return Outcome(rule, "not covered", f"{verdict.skipped[0]} ({ways} agree)", detail=detail)
     if decision.verdict == "clean":

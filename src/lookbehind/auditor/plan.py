@@ -115,7 +115,7 @@ def make_plan(
     complete = length <= sample
     for name, value in found.items():
         if value >= length:
-            way = f"give length={value + 8}, or shrink it in the config"
+            way = f"give a length of {value + 8}, or shrink it in the config"
             notes.append(f"{name}={value}, not crossed at n = {length}: {way}")
     cuts = tuple(range(1, length)) if complete else _sampled(length, found, sample)
     if not complete:

@@ -179,7 +179,7 @@ def sweeps(subject: Subject, plan: Plan, precision: str) -> tuple[list[Sweep], s
                 some = plan.cuts[:: max(1, len(plan.cuts) // _ALONE)]
                 done.append(sweep(subject, plan, seed, kind, some, alone=True))
     named = "float64" if precision == "float64" else "its own dtype"
-    told = f"for time, in {named}: {', '.join(left)} (thorough=True tries them)" if left else None
+    told = f"for time, in {named}: {', '.join(left)} (a thorough audit tries them)" if left else None
     plan.shared[key] = done, told
     return plan.shared[key]
 

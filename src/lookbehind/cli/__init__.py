@@ -7,6 +7,7 @@ run, so that `lookbehind --help` and the verbs that only count products start at
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -30,11 +31,19 @@ class Verbs(TyperGroup):
         """In the order they are registered, which is the order in which one meets them."""
         return list(self.commands)
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Reads the command line and runs the verb; printing may fail before there is one."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            say(_failure(error))
+            sys.exit(3)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the verb."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # a closed pipe shows here, not while Python shuts down
+            _flush()  # a closed pipe shows here, not while Python shuts down
             return result
         except LookbehindError as error:
             say(str(error))
@@ -47,9 +56,20 @@ class Verbs(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_PIPE_CLOSED) from error
         except OSError as error:
-            name = f"{error.filename}: " if error.filename else ""
-            say(f"{name}{error.strerror or error}")
+            say(_failure(error))
             raise typer.Exit(3) from error
+
+
+def _flush() -> None:
+    stdout: Any = sys.stdout  # None where it was closed from the start
+    if stdout is not None:
+        stdout.flush()
+
+
+def _failure(error: OSError) -> str:
+    # Files are named by their errors; where nothing is, and the disk is full, it is what is printed.
+    name = error.filename or ("standard output" if error.errno == errno.ENOSPC else None)
+    return f"{name}: {error.strerror or error}" if name else str(error.strerror or error)
 
 
 app = typer.Typer(
@@ -69,7 +89,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        print(f"lookbehind {version('lookbehind')}")
+        print(f"lookbehind {version('lookbehind')}", flush=True)
         raise typer.Exit
 
 

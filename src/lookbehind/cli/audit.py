@@ -101,6 +101,8 @@ def audit(
         return
     if model is not None and arch is not None:
         raise InputError("audit: a model and --arch are two models; give one of them")
+    if as_json and form not in (Format.text, Format.json):
+        raise InputError(f"audit: --json and --format {form.value} are two formats; choose one")
     form = Format.json if as_json else form
     codes = rules.chosen(_split(select), _split(ignore))
     pattern = None
@@ -204,5 +206,5 @@ def _print(report: Any, form: Format) -> None:
     else:
         from lookbehind.auditor.report_text import lines
 
-        for line in lines(report):
+        for line in lines(report, console.width):
             console.print(Text.assemble(*line), soft_wrap=True)

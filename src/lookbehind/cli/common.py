@@ -46,6 +46,17 @@ ModelOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@contextmanager
+def at_least(width: int) -> Generator[None]:
+    """The console as if the terminal had so many columns, where it has fewer."""
+    own = console.width
+    console.width = max(own, width)
+    try:
+        yield
+    finally:
+        console.width = own
+
+
 class CannotRunError(LookbehindError):
     """Asked for properly, but this machine cannot do it (no network, a model that fails to load)."""
 
@@ -167,10 +178,12 @@ def _pretrained(spec: str, local: bool) -> tuple[Any, Any]:
     try:
         model = AutoModelForCausalLM.from_pretrained(spec, local_files_only=local)
         tokenizer = AutoTokenizer.from_pretrained(spec, local_files_only=local)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except Exception as error:  # whatever a damaged file, a missing package or a model's own code raises
         raise CannotRunError(
             f"model {spec}: does not load as a causal language model ({_brief(error)})"
         ) from error
+    if not len(tokenizer):
+        raise CannotRunError(f"model {spec}: holds no tokenizer; save the tokenizer there too")
     return model.eval(), tokenizer
 
 

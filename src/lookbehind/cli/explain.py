@@ -64,8 +64,8 @@ def explain(
         Path | None,
         typer.Option("--tape", help="A recorded tape: its tokens, scores and weights.", show_default=False),
     ] = None,
-    layer: Annotated[int, typer.Option("--layer", help="Of the tape.")] = 0,
-    head: Annotated[int, typer.Option("--head", help="Of the layer.")] = 0,
+    layer: Annotated[int | None, typer.Option("--layer", help="Of the tape.", show_default="0")] = None,
+    head: Annotated[int | None, typer.Option("--head", help="Of the layer.", show_default="0")] = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,8 +106,8 @@ def _lesson(
     pattern: str | None,
     queries: int | None,
     tape: Path | None,
-    layer: int,
-    head: int,
+    layer: int | None,
+    head: int | None,
     model: str | None,
 ) -> Lesson:
     sources = {"a text": text, "--file": file, "--n": n, "--tape": tape}
@@ -117,7 +117,9 @@ def _lesson(
     if tape is not None:
         from lookbehind.tape import load
 
-        return make_lesson(load(tape), pattern, queries=queries, layer=layer, head=head)
+        return make_lesson(load(tape), pattern, queries=queries, layer=layer or 0, head=head or 0)
+    if layer is not None or head is not None:
+        raise InputError("explain: --layer and --head are of a tape; give it with --tape")
     if text is None and file is None:
         return make_lesson(_EXAMPLE if n is None else n, pattern, queries=queries)
     return make_lesson(_tokens(read_text(text, file), model), pattern, queries=queries)

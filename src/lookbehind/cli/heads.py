@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lookbehind.cli.common import JsonOption, console, print_json, working
+from lookbehind.cli.common import JsonOption, at_least, console, print_json, working
 from lookbehind.errors import InputError
 from lookbehind.heads import COLUMNS, HeadTable, cell
 
@@ -52,7 +52,8 @@ def heads(
     elif as_csv:
         sys.stdout.write(table.to_csv())
     else:
-        console.print(heads_table(table))
+        with at_least(80):  # numbers are not cut where a terminal is narrow: it wraps
+            console.print(heads_table(table))
         console.print()
         for line in patterns_words(table):
             console.print(line, markup=False)

@@ -114,7 +114,8 @@ def steps_table(found: Decoding) -> Table:
 def steps_words(found: Decoding) -> list[str]:
     """What the table says, in sentences."""
     first, *rest = found.steps
-    lines = ["", f"Step 1 reads the prompt: {found.n_prompt:,} queries, {first.added_total:,} products."]
+    queries = f"{found.n_prompt:,} {'query' if found.n_prompt == 1 else 'queries'}"
+    lines = ["", f"Step 1 reads the prompt: {queries}, {first.added_total:,} products."]
     if rest:
         added = sum(step.added_total for step in rest)
         again = sum(step.recomputed_total for step in rest)

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lookbehind.errors import InputError, LookbehindError, TapeError
+from lookbehind.errors import InputError, LookbehindError, StorageError, TapeError
 from lookbehind.grammar import parse
 from lookbehind.spans import Spans
 from lookbehind.tape.index import NAME, Index, LayerEntry, SpansEntry, read
@@ -152,7 +152,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
-        raise TapeError(f"{path}: damaged: {' '.join(str(error).split())}") from None
+        raise TapeError(f"{path}: damaged: {' '.join(str(error).split())}; record it again") from None
 
 
 def layer_tensors(layer: Layer) -> dict[str, torch.Tensor]:
@@ -232,14 +232,14 @@ def arrays_of(spans: Spans) -> dict[str, torch.Tensor]:
 
 
 def written(path: Path, action: Callable[[], Result]) -> Result:
-    """What `action` gives; a failure of the disk as a TapeError that names the path."""
+    """What `action` gives; a failure of the disk as a StorageError that names the path."""
     try:
         return action()
     except (OSError, SafetensorError) as error:
         number = getattr(error, "errno", None)
         reason = os.strerror(number) if number else " ".join(str(error).split())
         advice = "; free some space" if number == errno.ENOSPC or "No space" in reason else ""
-        raise TapeError(f"{path}: cannot be written: {reason}{advice}") from None
+        raise StorageError(f"{path}: cannot be written: {reason}{advice}") from None
 
 
 def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -248,7 +248,12 @@ def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
     def whole() -> None:
         temporary = path.with_name(path.name + ".tmp")
         try:
+            temporary.touch()
+            mode = (
+                temporary.stat().st_mode
+            )  # as the system gives it; safetensors makes files for their owner alone
             write(temporary)
+            temporary.chmod(mode)
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -1699,7 +1699,11 @@
         const n = Number(length.value);
         if (Number.isInteger(n) && n >= 1 && n <= MOST2) keep({ n: String(n) });
       },
-      change: () => length.value = String(shown2.n)
+      change: () => {
+        const n = Math.round(Number(length.value));
+        if (n && n !== shown2.n) keep({ n: String(Math.min(MOST2, Math.max(1, n))) });
+        length.value = String(shown2.n);
+      }
     });
     const queries = el("input", {
       type: "number",
@@ -1711,7 +1715,7 @@
       },
       change: () => queries.value = String(shown2.m)
     });
-    const rule = el("input", {
+    const rule2 = el("input", {
       type: "text",
       id: "lesson-rule",
       class: "code lesson-rule",
@@ -1719,7 +1723,7 @@
       autocomplete: "off",
       maxlength: 300,
       "aria-describedby": "lesson-wrong",
-      input: () => keep({ rule: rule.value })
+      input: () => keep({ rule: rule2.value })
     });
     const wrong = el("pre", { id: "lesson-wrong", class: "lesson-wrong", role: "alert" });
     const chips = CHOICES2.map(
@@ -1783,7 +1787,7 @@
           el("span", { class: "lesson-label", id: "lesson-patterns" }, "Pattern"),
           el("div", { class: "lesson-chips", role: "group", "aria-labelledby": "lesson-patterns" }, ...chips),
           el("label", { for: "lesson-rule" }, "as text"),
-          el("div", { class: "lesson-typed" }, rule, wrong)
+          el("div", { class: "lesson-typed" }, rule2, wrong)
         ),
         el(
           "div",
@@ -1843,11 +1847,11 @@
       if (document.activeElement !== words2) words2.value = shown2.words;
       if (document.activeElement !== length) length.value = String(n);
       if (document.activeElement !== queries) queries.value = String(m);
-      if (document.activeElement !== rule) rule.value = shown2.rule;
+      if (document.activeElement !== rule2) rule2.value = shown2.rule;
       queries.max = String(n);
       cut4.hidden = shown2.given <= MOST2 || app.state.more.words === void 0;
       cut4.textContent = `The first ${MOST2} of ${shown2.given} words: what can still be looked at product by product.`;
-      rule.toggleAttribute("aria-invalid", shown2.wrong !== null);
+      rule2.toggleAttribute("aria-invalid", shown2.wrong !== null);
       wrong.textContent = shown2.wrong ?? "";
       wrong.hidden = shown2.wrong === null;
       const text = format(pattern);
@@ -2003,12 +2007,12 @@
     const named2 = split(given2);
     const n = within(more.n, 1, MOST2, more.words === void 0 ? USUAL : Math.max(1, named2.length));
     const m = within(more.m, 1, n, n);
-    const rule = more.rule ?? "causal";
+    const rule2 = more.rule ?? "causal";
     let pattern = last;
     let wrong = null;
     let reads;
     try {
-      const typed = parse(rule);
+      const typed = parse(rule2);
       reads = rows(typed, m, n);
       pattern = typed;
     } catch (error) {
@@ -2022,7 +2026,7 @@
       }
     }
     const at = within(more.at, n - m, n - 1, -1);
-    return { words: given2, given: given2.split(/\s+/).filter(Boolean).length, tokens: named2.slice(0, n), n, m, rule, pattern, reads, wrong, pinned: at < 0 ? null : at };
+    return { words: given2, given: given2.split(/\s+/).filter(Boolean).length, tokens: named2.slice(0, n), n, m, rule: rule2, pattern, reads, wrong, pinned: at < 0 ? null : at };
   }
   function split(text) {
     return text.split(/\s+/).filter(Boolean).slice(0, MOST2);
@@ -2566,7 +2570,7 @@
       context.fillStyle = theme2.left;
       context.fillRect(px(0), 0, Math.max(1, px(state.skip) - px(0)), context.canvas.height);
     }
-    if (view.scale >= 10) ruleCells(context, scene, px, py);
+    if (view.scale * 2 ** scene.level >= 10) rule(context, scene, px, py);
     if (state.grow && state.query !== null) {
       context.fillStyle = theme2.veil;
       context.fillRect(0, py(state.query + 1), context.canvas.width, context.canvas.height);
@@ -2594,12 +2598,13 @@
     if (z === 0) return;
     for (const dy of [0, 1]) for (const dx of [0, 1]) yield { z: z - 1, y: 2 * y + dy, x: 2 * x + dx };
   }
-  function ruleCells(context, { view, theme: theme2 }, px, py) {
+  function rule(context, { view, level, theme: theme2 }, px, py) {
     const { q0, q1, k0, k1 } = sight(view);
+    const cells = 2 ** level;
     context.fillStyle = theme2.paper;
-    context.globalAlpha = view.scale >= 28 ? 0.9 : 0.45;
-    for (let k = k0; k <= k1; k++) context.fillRect(px(k), py(q0), 1, py(q1) - py(q0));
-    for (let q = q0; q <= q1; q++) context.fillRect(px(k0), py(q), px(k1) - px(k0), 1);
+    context.globalAlpha = view.scale * cells >= 28 ? 0.9 : 0.45;
+    for (let k = k0 - k0 % cells; k <= k1; k += cells) context.fillRect(px(k), py(q0), 1, py(q1) - py(q0));
+    for (let q = q0 - q0 % cells; q <= q1; q += cells) context.fillRect(px(k0), py(q), px(k1) - px(k0), 1);
     context.globalAlpha = 1;
   }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,11 @@ def _model_class(class_name: str) -> type[Any]:
     except (ImportError, RuntimeError) as error:
         raise Unbuildable(f"{class_name}: cannot be imported: {_first_line(error)}") from error
     if found is None:
-        raise InputError(f"{class_name}: no decoder of transformers {transformers.__version__} has this name")
+        near = get_close_matches(class_name, [*dir(transformers), *_unlisted()], n=1)
+        hint = f"; is {near[0]} meant?" if near else ""
+        raise InputError(
+            f"{class_name}: no decoder of transformers {transformers.__version__} has this name{hint}"
+        )
     if getattr(found, "is_dummy", False) or not hasattr(found, "config_class"):
         raise Unbuildable(f"{class_name}: needs a package that is not installed")
     return found

@@ -12,7 +12,7 @@ import typer
 from lookbehind.cli.common import JsonOption, load_model, print_json, working
 from lookbehind.cli.demo import words
 from lookbehind.cli.demo.cost import Cost, compare_eager, one_thread
-from lookbehind.cli.demo.folder import TAPE, WRITTEN, prepare
+from lookbehind.cli.demo.folder import TAPE, WRITTEN, fresh
 from lookbehind.cli.demo.telling import TELLING, telling
 from lookbehind.cli.record import record_run, run_model, tape_facts
 
@@ -33,44 +33,45 @@ def demo(
 
     Takes less than a minute, offline. A second run replaces what the first one wrote, and nothing else.
     """
-    prepare(out)
-    with working("loading the built-in decoder"):
-        model, tokenizer = load_model(None)
-        from lookbehind.heads import head_table
-        from lookbehind.model import demo_text
-        from lookbehind.predict import encode, next_tokens
+    with fresh(out) as place:
+        with working("loading the built-in decoder"):
+            model, tokenizer = load_model(None)
+            from lookbehind.heads import head_table
+            from lookbehind.model import demo_text
+            from lookbehind.predict import encode, next_tokens
 
-        text = opening(demo_text())
-    with one_thread():
-        with working("reading a source file"):
-            upcoming = next_tokens(model, tokenizer, text, 5)
-            ids = encode(model, tokenizer, text)
-            started = time.perf_counter()
-            plain = run_model(model, ids, _GENERATED)
-            run_seconds = time.perf_counter() - started
-        with working("reading it again, under the recorder"):
-            started = time.perf_counter()
-            tape, continuation = record_run(model, tokenizer, text, out / TAPE, _GENERATED)
-            record_seconds = time.perf_counter() - started
-        with working("observing every product"):
-            started = time.perf_counter()
-            table = head_table(tape)
-            observe_seconds = time.perf_counter() - started
-        facts = tape_facts(tape)
-        with working("the same the eager way, to compare"):
-            eager_seconds, eager_bytes, difference = compare_eager(model, tape)
-        cost = Cost(
-            run_seconds=run_seconds,
-            record_seconds=record_seconds,
-            same_output=tokenizer.decode(plain[0, ids.shape[1] :]) == continuation,
-            observe_seconds=observe_seconds,
-            tape_bytes=facts["bytes"],
-            eager_seconds=eager_seconds,
-            eager_bytes=eager_bytes,
-            largest_difference=difference,
-        )
-    with working("drawing"):
-        written = draw(tape, table, out)
+            text = opening(demo_text())
+        with one_thread():
+            with working("reading a source file"):
+                upcoming = next_tokens(model, tokenizer, text, 5)
+                ids = encode(model, tokenizer, text)
+                started = time.perf_counter()
+                plain = run_model(model, ids, _GENERATED)
+                run_seconds = time.perf_counter() - started
+            with working("reading it again, under the recorder"):
+                started = time.perf_counter()
+                tape, continuation = record_run(model, tokenizer, text, place / TAPE, _GENERATED)
+                record_seconds = time.perf_counter() - started
+            with working("observing every product"):
+                started = time.perf_counter()
+                table = head_table(tape)
+                observe_seconds = time.perf_counter() - started
+            facts = tape_facts(tape)
+            with working("the same the eager way, to compare"):
+                eager_seconds, eager_bytes, difference = compare_eager(model, tape)
+            cost = Cost(
+                run_seconds=run_seconds,
+                record_seconds=record_seconds,
+                same_output=tokenizer.decode(plain[0, ids.shape[1] :]) == continuation,
+                observe_seconds=observe_seconds,
+                tape_bytes=facts["bytes"],
+                eager_seconds=eager_seconds,
+                eager_bytes=eager_bytes,
+                largest_difference=difference,
+            )
+        with working("drawing"):
+            draw(tape, table, place)
+    written = [path for name in WRITTEN if (path := out / name).exists()]
 
     if as_json:
         print_json(
@@ -96,8 +97,8 @@ def opening(text: str) -> str:
     return text[: text.rfind("(") + 1] or text
 
 
-def draw(tape: Tape, table: HeadTable, out: Path) -> list[Path]:
-    """The pictures, and the head table as CSV; what was written, the tape first."""
+def draw(tape: Tape, table: HeadTable, out: Path) -> None:
+    """The pictures, and the head table as CSV."""
     from lookbehind.atlas import export
 
     heads = telling(table)
@@ -118,4 +119,3 @@ def draw(tape: Tape, table: HeadTable, out: Path) -> list[Path]:
         tape, out / "last-tokens.png", last.layer, last.head, queries=slice(-40, None), keys=slice(-40, None)
     )
     export(tape, out / "atlas.html", title="lookbehind demo")
-    return [path for name in WRITTEN if (path := out / name).exists()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lookbehind.errors import InputError
@@ -22,27 +24,53 @@ _ONCE_WRITTEN = {"previous.html", "induction.html"}  # by earlier versions
 """Every name that a demo may write, and what it is."""
 
 _MARK = "lookbehind-demo.json"  # says that a directory is this command's own
+_UNFINISHED = "unfinished-demo"
 
 
-def prepare(out: Path) -> None:
-    """Makes the directory, or clears what an earlier demo wrote there; foreign content is refused."""
+@contextmanager
+def fresh(out: Path) -> Generator[Path]:
+    """Where a demo writes; once it is done, that takes the place of what an earlier one wrote.
+
+    Until then the earlier one's files stay, and where it fails nothing of it is left. Foreign content is
+    refused.
+    """
+    made = not out.exists()
+    unfinished = out / _UNFINISHED
     try:
-        if not out.exists():
-            out.mkdir(parents=True)
-        elif not out.is_dir():
-            raise InputError(f"{out}: is a file; choose another place with --out")
-        mark = out / _MARK
-        if mark.is_file():
-            for name in _named(mark):
-                _remove(out / name)
-        elif any(out.iterdir()):
-            raise InputError(f"{out}: holds files that no demo wrote; choose another place with --out")
-        mark.write_text(json.dumps({"wrote": list(WRITTEN)}) + "\n", encoding="utf-8")
+        earlier = _earlier(out)
+        shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
+        unfinished.mkdir()
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "strerror", None) or f"{_MARK} is damaged"
         raise InputError(f"{out}: cannot be used ({reason}); choose another place with --out") from error
+    try:
+        yield unfinished
+        (out / _MARK).write_text(json.dumps({"wrote": list(WRITTEN)}) + "\n", encoding="utf-8")
+        for name in earlier:
+            _remove(out / name)
+        for path in unfinished.iterdir():
+            path.replace(out / path.name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if made:
+            with suppress(OSError):  # it is not empty: all went well
+                out.rmdir()
+
+
+def _earlier(out: Path) -> list[str]:
+    """Makes the directory, or says what an earlier demo wrote there."""
+    if not out.exists():
+        out.mkdir(parents=True)
+    elif not out.is_dir():
+        raise InputError(f"{out}: is a file; choose another place with --out")
+    mark = out / _MARK
+    if mark.is_file():
+        return _named(mark)
+    if any(path.name != _UNFINISHED for path in out.iterdir()):
+        raise InputError(f"{out}: holds files that no demo wrote; choose another place with --out")
+    return []
 
 
 def _named(mark: Path) -> list[str]:
