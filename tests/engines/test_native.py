@@ -202,17 +202,22 @@ def test_large_scores_are_not_less_exact_than_pytorchs(instructions, dtype):
 @each_set
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("where", ["q", "k", "v"])
-def test_infinities_and_nan_do_what_they_do_in_the_reference(instructions, dtype, where):
+@pytest.mark.parametrize("decodes", [False, True], ids=["many queries", "few queries"])
+def test_infinities_and_nan_do_what_they_do_in_the_reference(instructions, dtype, where, decodes):
     generator = torch.Generator().manual_seed(1)
-    inputs = dict(
-        zip("qkv", torch.randn(3, 1, 2, 100, 16, generator=generator).to(dtype).unbind(), strict=True)
-    )
+    n_queries, n_keys, width, at = (6, 300, 64, {"q": 0}.get(where, 230)) if decodes else (100, 100, 16, 40)
+    patterns = [Causal(), STREAMING, Full()]
+    if not decodes:
+        patterns += [Causal() & Window(7), ~Causal(), Diagonal(0)]
+    q = torch.randn(1, 2, n_queries, width, generator=generator).to(dtype)
+    k, v = torch.randn(2, 1, 2, n_keys, width, generator=generator).to(dtype).unbind()
+    inputs = {"q": q, "k": k, "v": v}
     # Where a finite score exceeds float32, float64 says nothing of what is right: large ones in v alone, with
     # room for the few more bits that sums not yet divided by their total take.
     large = min(torch.finfo(dtype).max / 8, 1e30)
     for place, odd in enumerate([math.inf, -math.inf, math.nan] + [large] * (where == "v")):
-        inputs[where][:, 0, 40 + place, place] = odd
-    for pattern in (Causal(), STREAMING, Causal() & Window(7), ~Causal(), Diagonal(0), Full()):
+        inputs[where][:, 0, at + place, place] = odd
+    for pattern in patterns:
         exact = {name: x.double() for name, x in inputs.items()}
         expected = attend(**exact, pattern=pattern, engine="reference")
         with on(instructions):
