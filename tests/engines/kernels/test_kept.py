@@ -1,6 +1,10 @@
 """What is kept of span tables: by identity, by equality, and not for long."""
 
-from lookbehind.engines.kernels.kept import Kept
+from types import SimpleNamespace
+
+import torch
+
+from lookbehind.engines.kernels.kept import Kept, place
 from lookbehind.pattern import Causal, Full
 
 
@@ -23,3 +27,14 @@ def test_only_the_latest_are_kept_and_keep_their_tables():
     assert len(kept._found) == 2
     assert kept.get(Causal().spans(19), (), lambda: -1) == 19
     assert kept.get(Causal().spans(3), (), lambda: -1) == -1
+
+
+def test_each_stream_of_a_card_has_its_own(monkeypatch):
+    card = torch.device("cuda", 0)
+    streams = iter([7, 7, 8])
+    monkeypatch.setattr(
+        torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=next(streams))
+    )
+    one, again, other = place(card), place(card), place(card)
+    assert one == again != other
+    assert place(torch.device("cpu")) == (torch.device("cpu"),)

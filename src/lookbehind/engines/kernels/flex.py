@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lookbehind.engines.kernels.kept import Kept
+from lookbehind.engines.kernels.kept import Kept, place
 from lookbehind.engines.kernels.walk import row_edges, tiles
 from lookbehind.engines.problem import Problem
 from lookbehind.spans import Spans
@@ -96,7 +96,7 @@ def score_mod(problem: Problem) -> Callable[..., torch.Tensor] | None:
 
 def block_mask(spans: Spans, device: torch.device) -> Any:
     """The BlockMask of a span table, made of its tiles and never of its mask."""
-    return _masks.get(spans, (device,), lambda: _block_mask(spans, device))
+    return _masks.get(spans, place(device), lambda: _block_mask(spans, device))
 
 
 def _block_mask(spans: Spans, device: torch.device) -> Any:

@@ -11,9 +11,21 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Generic, TypeVar
 
+import torch
+
 from lookbehind.spans import Spans
 
 T = TypeVar("T")
+
+
+def place(device: torch.device) -> tuple[object, ...]:
+    """A device and the stream in use there: tensors made on one stream are kept for that stream alone.
+
+    Another might read them before they have been made, or after they have been dropped and written over.
+    """
+    if device.type != "cuda":
+        return (device,)
+    return device, torch.cuda.current_stream(device).cuda_stream
 
 
 class Kept(Generic[T]):

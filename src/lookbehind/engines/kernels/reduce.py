@@ -15,7 +15,7 @@ import torch
 
 from lookbehind.engines.kernels import tuning
 from lookbehind.engines.kernels.arguments import LOG2E
-from lookbehind.engines.kernels.kept import Kept
+from lookbehind.engines.kernels.kept import Kept, place
 from lookbehind.engines.kernels.passes import (
     Asked,
     Grain,
@@ -211,11 +211,13 @@ def _maps(problem: Problem, wants: Wants, found: Found) -> Found | None:
 
 def _visible(problem: Problem) -> torch.Tensor:
     spans, device = problem.spans, problem.device
-    found = _counted.get(spans, ("keys", device), lambda: torch.from_numpy(spans.key_counts()).to(device))
+    found = _counted.get(
+        spans, ("keys", *place(device)), lambda: torch.from_numpy(spans.key_counts()).to(device)
+    )
     return found.clone()  # whose it is may write on it
 
 
 def _counts(spans: Spans, size: tuple[int, int], device: torch.device) -> torch.Tensor:
     return _counted.get(
-        spans, (size, device), lambda: torch.from_numpy(pixel_counts(spans, *size)).to(device)
+        spans, (size, *place(device)), lambda: torch.from_numpy(pixel_counts(spans, *size)).to(device)
     )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lookbehind import line
-from lookbehind.engines.kernels.kept import Kept
+from lookbehind.engines.kernels.kept import Kept, place
 from lookbehind.engines.observation import pixel_edges
 from lookbehind.spans import Ints, Spans
 
@@ -92,7 +92,7 @@ def walk(
         edges = row_edges(spans.n_queries, rows, pixel_rows)
         return _walk(tiles(spans, edges, keys), rows, along, device)
 
-    return _known.get(spans, (rows, keys, along, device, pixel_rows), make)
+    return _known.get(spans, (rows, keys, along, pixel_rows, *place(device)), make)
 
 
 def row_edges(n_queries: int, rows: int, pixel_rows: int | None = None) -> Ints:
