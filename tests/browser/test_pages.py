@@ -200,6 +200,11 @@ def test_the_lesson_lists_each_query_s_products(atlas):
             expect(said).to_have_attribute("data-products", expected)
     page.locator("#lesson-rule").fill("causal & windw(3)")
     expect(page.locator("#lesson-wrong")).to_contain_text("^")
+    for asked, taken in (("40", 24), ("0.2", 24), ("-3", 1)):  # the nearest length that a lesson has
+        page.locator("#lesson-n").fill(asked)
+        page.locator("#lesson-n").blur()
+        expect(page.locator("#lesson-n")).to_have_value(str(taken))
+        expect(table.locator("tbody tr")).to_have_count(taken)
 
 
 def test_the_quiz_asks_and_judges_as_the_terminal_does(atlas):
