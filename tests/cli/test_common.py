@@ -113,6 +113,13 @@ def test_a_model_whose_weights_are_cut_short_could_not_run(tmp_path):
         load_model(str(tmp_path))
 
 
+def test_a_model_without_its_tokenizer_could_not_run(tmp_path):
+    model, _ = load_model(None)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(CannotRunError, match="holds no tokenizer; save the tokenizer there too"):
+        load_model(str(tmp_path))
+
+
 def test_a_factory_that_fails_could_not_run():
     with pytest.raises(
         CannotRunError, match=r"broken\(\) fails \(RuntimeError: the weights are on the other disk\)"
