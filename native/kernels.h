@@ -43,6 +43,9 @@ struct Scoring {
     float softcap = 0;  // 0: none
     bool alibi = false;
     bool sinks = false;
+
+    // The bits to turn in a word of q for that.
+    int32_t signs() const { return negative ? static_cast<int32_t>(pairs ? 0x80008000u : 0x80000000u) : 0; }
 };
 
 // One tile of queries of one head.

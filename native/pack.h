@@ -186,8 +186,7 @@ static void pack_queries(const Scoring& scoring, const QueryTile& tile, int32_t*
             transpose(rows + v * kLanes * row_stride + d, row_stride, to + d * kTile + v * kLanes, kTile);
         }
     }
-    if (scoring.negative) {
-        const int32_t signs = static_cast<int32_t>(scoring.pairs ? 0x80008000u : 0x80000000u);
+    if (const int32_t signs = scoring.signs()) {
         for (int64_t i = 0; i < depth * kTile; ++i) to[i] ^= signs;
     }
 }

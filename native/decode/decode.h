@@ -23,6 +23,8 @@ static size_t decode_scratch(const DecodeCall& call) {
     return bytes;
 }
 
+// What the matrix unit does not take is multiplied as floats there, not as pairs: CPUs that have the unit do the dot of pairs by
+// vectors at half the rate of multiply-adds or less.
 static void decode_bfloat16(const DecodeUnit& unit, void* scratch) {
 #ifdef LB_HAS_MATRIX
     if (MatrixDecoder::takes(*unit.call)) {

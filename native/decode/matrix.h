@@ -50,7 +50,6 @@ private:
 
     // [pairs of elements][kSide rows]
     void take_queries(int64_t block) {
-        const int32_t sign = call_.scoring.negative ? static_cast<int32_t>(0x80008000u) : 0;
         int32_t* const to = q_ + block * block_words(call_);
         memset(to, 0, static_cast<size_t>(block_words(call_)) * 4);
         for (int r = 0; r < kSide && block * kSide + r < rows_; ++r) {
@@ -59,7 +58,7 @@ private:
             for (int64_t d = 0; d < call_.width / 2; ++d) {
                 int32_t pair;
                 memcpy(&pair, from + 2 * d, 4);
-                to[d * kSide + r] = pair ^ sign;
+                to[d * kSide + r] = pair ^ call_.scoring.signs();
             }
         }
     }

@@ -39,8 +39,7 @@ public:
             const uint16_t* from = static_cast<const uint16_t*>(unit_.q) + query * call_.q_stride + head * call_.q_head_stride;
             copy_row(from, call_.width, reinterpret_cast<uint16_t*>(q_ + r * width_ / 2), width_);
         }
-        const int32_t sign = call_.scoring.negative ? static_cast<int32_t>(0x80008000u) : 0;
-        for (int64_t i = 0; i < rows_ * width_ / 2; ++i) q_[i] ^= sign;
+        for (int64_t i = 0; i < rows_ * width_ / 2; ++i) q_[i] ^= call_.scoring.signs();
         memset(zeros_, 0, static_cast<size_t>(values_) * 2);
         while (walk_.next()) visit();
     }

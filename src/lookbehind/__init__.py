@@ -39,6 +39,7 @@ from lookbehind.errors import (
     LookbehindError,
     PatternError,
     RecordError,
+    StorageError,
     TapeError,
 )
 
@@ -99,6 +100,7 @@ __all__ = [
     "PatternError",
     "RecordError",
     "Spans",
+    "StorageError",
     "Tape",
     "TapeError",
     "Window",

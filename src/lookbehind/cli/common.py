@@ -68,6 +68,16 @@ def say(message: str) -> None:
     print(f"lookbehind: {message}", file=sys.stderr)
 
 
+def some(count: int, one: str, many: str | None = None) -> str:
+    """So many of a thing, in words."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def size(n_bytes: int) -> str:
+    """So many bytes, in words."""
+    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.0f} kB"
+
+
 def harmless(text: str) -> str:
     """Text whose control characters are written out: what a model says must not act on the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

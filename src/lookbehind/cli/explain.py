@@ -24,6 +24,7 @@ from lookbehind.cli.common import (
     need_tokenizer,
     print_json,
     read_text,
+    some,
     working,
 )
 from lookbehind.errors import InputError
@@ -146,9 +147,9 @@ def _heading(lesson: Lesson) -> Text:
     name = "no named pattern" if lesson.pattern is None else str(lesson.pattern)
     heading = Text(name, style="bold").append(f"\n{lesson.says()}", style="not bold")
     n_queries, n_keys = lesson.spans.n_queries, lesson.spans.n_keys
-    size = _some(n_keys, "token")
+    size = some(n_keys, "token")
     if n_queries != n_keys:
-        size = f"{_some(n_queries, 'query', 'queries')} over {_some(n_keys, 'key')}"
+        size = f"{some(n_queries, 'query', 'queries')} over {some(n_keys, 'key')}"
     heading.append(
         f"\n{size}: {lesson.computed:,} of {lesson.dense:,} products are computed.", style="not bold dim"
     )
@@ -265,7 +266,7 @@ def _query(lesson: Lesson, row: Row) -> RenderableType:
         bar = Text("█" * round(weight * 24), style="cyan")
         table.add_row(f"q{row.query}·k{key}", _token(lesson, key), f"{score:.3f}", f"{weight:.4f}", bar)
     rest = [Text(f"not: {reason}", style="dim") for reason in row.reasons]
-    title = _label(lesson, row.query).append(f"  {_some(row.count, 'product')}", style="dim")
+    title = _label(lesson, row.query).append(f"  {some(row.count, 'product')}", style="dim")
     return Group(title, table, *rest)
 
 
@@ -278,18 +279,14 @@ def _counts(lesson: Lesson) -> Table:
     table.add_row("computed", lesson.sums())
     table.add_row("never", f"{lesson.dense:,} − {lesson.computed:,} = {lesson.forbidden:,}")
     table.add_row(
-        "dense kernel", f"{_some(lesson.dense, 'product')}, {costs['dense']['wasted']:.1%} of them wasted"
+        "dense kernel", f"{some(lesson.dense, 'product')}, {costs['dense']['wasted']:.1%} of them wasted"
     )
     table.add_row(
         f"{tiles['side']} x {tiles['side']} tiles",
-        f"visits {tiles['visited']:,} of {tiles['total']:,}: {_some(tiles['products'], 'product')}, "
+        f"visits {tiles['visited']:,} of {tiles['total']:,}: {some(tiles['products'], 'product')}, "
         f"{tiles['wasted']:.1%} of them wasted",
     )
     return table
-
-
-def _some(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _token(lesson: Lesson, position: int) -> Text:

@@ -20,6 +20,7 @@ from lookbehind.cli.common import (
     need_tokenizer,
     print_json,
     read_text,
+    some,
     working,
 )
 from lookbehind.errors import InputError
@@ -114,7 +115,7 @@ def steps_table(found: Decoding) -> Table:
 def steps_words(found: Decoding) -> list[str]:
     """What the table says, in sentences."""
     first, *rest = found.steps
-    queries = f"{found.n_prompt:,} {'query' if found.n_prompt == 1 else 'queries'}"
+    queries = some(found.n_prompt, "query", "queries")
     lines = ["", f"Step 1 reads the prompt: {queries}, {first.added_total:,} products."]
     if rest:
         added = sum(step.added_total for step in rest)

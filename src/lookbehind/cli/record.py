@@ -20,6 +20,7 @@ from lookbehind.cli.common import (
     need_tokenizer,
     print_json,
     read_text,
+    size,
     working,
 )
 from lookbehind.errors import InputError
@@ -74,7 +75,7 @@ def record(
     if continuation:
         console.print(f"generated {continuation!r}", markup=False)
     console.print(
-        f"wrote {out}, {_size(facts['bytes'])}; next: lookbehind heads {out}",
+        f"wrote {out}, {size(facts['bytes'])}; next: lookbehind heads {out}",
         markup=False,
         soft_wrap=True,
     )
@@ -132,10 +133,6 @@ def _vocabulary(model: Any) -> int:
         config = config.get_text_config()
     size = getattr(config, "vocab_size", None)
     return size if isinstance(size, int) and size > 0 else 1
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.0f} kB"
 
 
 def tape_facts(tape: Tape) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lookbehind.cli.common import console, harmless
+from lookbehind.cli.common import console, harmless, size
 from lookbehind.cli.demo.cost import Cost, decoding_counts
 from lookbehind.cli.demo.folder import TAPE, WRITTEN
 from lookbehind.cli.demo.telling import TELLING, telling
@@ -132,12 +132,12 @@ def show_cost(cost: Cost, facts: dict[str, Any], tape: Tape) -> None:
     table.add_row(
         "the same, recorded",
         _seconds(cost.record_seconds),
-        _size(cost.tape_bytes),
+        size(cost.tape_bytes),
         "n",
     )
     table.add_row("observe every product", _seconds(cost.observe_seconds), "a few tiles", "–")
     table.add_row(
-        "eager, output_attentions=True", _seconds(cost.eager_seconds), _size(cost.eager_bytes), "n x n"
+        "eager, output_attentions=True", _seconds(cost.eager_seconds), size(cost.eager_bytes), "n x n"
     )
     _put(table)
     console.print()
@@ -155,10 +155,6 @@ def show_cost(cost: Cost, facts: dict[str, Any], tape: Tape) -> None:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB"
 
 
 def show_written(written: list[Path], out: Path) -> None:

@@ -50,6 +50,11 @@ _SINGLE = {  # float32, multiplied as it is: no tensor cores, and twice the byte
     "rows": (Sizes(32, 32, 4, 2), Sizes(64, 32, 8, 2)),
     "diagonals": (Sizes(32, 32, 4, 1),),
 }
+_SINGLE_WIDE = {  # larger ones would not fit the registers
+    "columns": (Sizes(32, 32, 4, 2),),
+    "rows": (Sizes(32, 32, 4, 2),),
+    "diagonals": (Sizes(32, 32, 4, 1),),
+}
 # Small, so that small problems have many tiles.
 INTERPRETED = {"columns": Sizes(16, 32), "rows": Sizes(32, 16), "diagonals": Sizes(16, 16)}
 
@@ -80,8 +85,7 @@ def candidates(kind: str, problem: Problem) -> tuple[Sizes, ...]:
 def of_cards(kind: str, problem: Problem) -> tuple[Sizes, ...]:
     """The same on any card."""
     if problem.q.dtype == torch.float32:
-        # Wide ones in larger tiles would not fit the registers.
-        return _SINGLE[kind] if problem.q.shape[3] <= 128 else (Sizes(32, 32, 4, _SINGLE[kind][0].stages),)
+        return (_SINGLE if problem.q.shape[3] <= 128 else _SINGLE_WIDE)[kind]
     choice = (_HALF if problem.q.shape[3] <= 128 else _WIDE)[kind]
     # A softcap needs as many registers again: the smallest tile comes first.
     return choice if problem.softcap is None else tuple(sorted(choice, key=lambda one: one.rows * one.keys))
