@@ -67,7 +67,7 @@ constexpr int kPiecesAtOnce = 2;
 // machine's pipes busy; what runs on the others (rounding, additions, stores) is free if it is close by, and
 // the processor looks ahead only some hundred instructions. `piece` is a constant once unrolled.
 template <Unit kUnit, class Beside>
-LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int depth, Scores& s, const Beside& beside) {
+LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int depth, Scores& s, Beside&& beside) {
     constexpr int kPlaces = kPieces / kPiecesAtOnce * kSub / kMicro;
     const int part = depth / kPlaces;
     LB_UNROLL

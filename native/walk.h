@@ -139,13 +139,16 @@ struct Walk {
             }
         }
         int32_t* p = state.p + pending.count * kSteps * kTile;
-        for (int piece = 0; piece < kPieces; ++piece) {
-            if (fresh.masks) {
-                Weigh<kUnit, kExtra, kValues, true>{in, fresh, p, reference, total}(piece);
-            } else {
-                Weigh<kUnit, kExtra, kValues, false>{in, fresh, p, reference, total}(piece);
-            }
-        }
+        total = fresh.masks ? weigh_alone<true>(in, fresh, p, reference) : weigh_alone<false>(in, fresh, p, reference);
+    }
+
+    template <bool kMasked>
+    [[gnu::always_inline]] static inline Total weigh_alone(const In& in, const Fresh& fresh, int32_t* p,
+                                                           const Float* reference) {
+        Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
+        LB_UNROLL
+        for (int piece = 0; piece < kPieces; ++piece) weigh(piece);
+        return weigh.total;
     }
 
     // The micro-tile's weights are made: they join the sums, and wait for their values.
@@ -178,8 +181,9 @@ struct Walk {
             const int32_t* k = head.k + next->key * head.k_stride;
             Scores scores;
             if (fresh) {
-                score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores,
-                             Weigh<kUnit, kExtra, kValues, kMasked>{in, *fresh, p, reference, total});
+                Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, *fresh, p, reference};
+                score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores, weigh);
+                total = weigh.total;
             } else {
                 score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores);
             }
@@ -189,9 +193,7 @@ struct Walk {
                 for (int v = 0; v < kVectors; ++v) store(next->scores + j * kTile + v * kLanes, scores.of[j][v]);
             }
         } else if (fresh) {
-            const Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, *fresh, p, reference, total};
-            LB_UNROLL
-            for (int piece = 0; piece < kPieces; ++piece) weigh(piece);
+            total = weigh_alone<kMasked>(in, *fresh, p, reference);
         }
         if (fresh) enter(in, *fresh, state, pending, total);
     }

@@ -33,25 +33,32 @@ struct Weights {
     };
 };
 
-// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed.
+// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed. All members are
+// values: what lies behind a reference would be loaded and stored anew between the matrix unit's instructions.
 template <Unit kUnit, int kExtra, bool kValues, bool kMasked>
 struct Weigh {
     using W = Weights<kUnit, kValues>;
 
-    const BitsFor<kUnit, kExtra>& in;
-    const Fresh& fresh;
+    BitsFor<kUnit, kExtra> in;
+    Fresh fresh;
     int32_t* p;
     Float base[kVectors];
-    typename W::Total& total;
+    typename W::Total total;
+#ifdef LB_HAS_MATRIX
+    Halves of;
+#endif
 
-    [[gnu::always_inline]] Weigh(const BitsFor<kUnit, kExtra>& in, const Fresh& fresh, int32_t* p,
-                                 const Float* reference, typename W::Total& total)
-        : in(in), fresh(fresh), p(p), total(total) {
+    [[gnu::always_inline]] Weigh(const BitsFor<kUnit, kExtra>& in, const Fresh& fresh, int32_t* p, const Float* reference)
+        : in(in), fresh(fresh), p(p) {
         LB_UNROLL
         for (int v = 0; v < kVectors; ++v) base[v] = in.base(v, fresh.key, reference[v]);
+#ifdef LB_HAS_MATRIX
+        hold(of.upper);
+        hold(of.half);
+#endif
     }
 
-    [[gnu::always_inline]] inline void operator()(int piece) const {
+    [[gnu::always_inline]] inline void operator()(int piece) {
         const int v = piece % kVectors, j = piece / kVectors * 2;
         Float weight[2];
         LB_UNROLL
@@ -67,16 +74,16 @@ struct Weigh {
             // Rounded by integers: while the matrix unit works, one of the two pipes for floats is closed to all but
             // additions, and the conversion and the dot are what it is closed to. Half a unit is rounded up.
             Int rounded[2];
-            for (int i = 0; i < 2; ++i) rounded[i] = add(bits(weight[i]), same(0x8000));
-            const Int low = bit_and(rounded[0], same(static_cast<int32_t>(0xffff0000)));
-            const Int high = bit_and(rounded[1], same(static_cast<int32_t>(0xffff0000)));
+            for (int i = 0; i < 2; ++i) rounded[i] = add(bits(weight[i]), of.half);
+            const Int low = bit_and(rounded[0], of.upper);
+            const Int high = bit_and(rounded[1], of.upper);
             store(p + j / 2 * kTile + v * kLanes, bit_or(high, shift_right_unsigned<16>(low)));
             const Float two = add(bits(low), bits(high));
             total.of[1][v] = j ? add(total.of[1][v], two) : two;
         } else if constexpr (kUnit == Unit::thirds && kValues) {
             Int low[kThirds], high[kThirds];
-            cut(weight[0], low);
-            cut(weight[1], high);
+            cut(weight[0], low, of);
+            cut(weight[1], high, of);
             LB_UNROLL
             for (int third = 0; third < kThirds; ++third) {
                 const Int both = bit_or(high[third], shift_right_unsigned<16>(low[third]));
@@ -95,6 +102,9 @@ struct Weigh {
         }
         const Float two = add(weight[0], weight[1]);
         total.of[0][v] = j ? add(total.of[0][v], two) : two;
+#ifdef LB_HAS_MATRIX
+        for (int i = 0; i < W::kTotals; ++i) hold(total.of[i][v]);
+#endif
     }
 };
 

@@ -27,10 +27,9 @@ struct Product {
     bool adds;                // whether c holds something already
 };
 
-// How many of the steps that are left to take beside micro-tile m of a group: none, if that can be, beside the last, in
-// which what the others have come to is stored.
+// How many of the steps that are left to take beside micro-tile m of a group.
 constexpr int steps_of(int left, int m) {
-    const int micros = m + 1 < kMicros ? kMicros - 1 - m : 1;
+    const int micros = kMicros - m;
     return (left + micros - 1) / micros;
 }
 

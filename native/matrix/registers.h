@@ -8,11 +8,16 @@
 // move the stores before it behind; and registers have to be named by constants anyhow.
 #pragma once
 
-#include "simd/common.h"
+#include "simd/avx512.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
 constexpr int kSide = 16;  // rows of a register, and floats or pairs of a row
+
+// Keeps a value in its register, and what has made it in its place, among instructions of the unit. The compiler would make
+// a constant anew for each use, by an instruction for the very port that the unit closes, and leave sums for later.
+LB_INLINE void hold(Float& x) { asm volatile("" : "+v"(x)); }
+LB_INLINE void hold(Int& x) { asm volatile("" : "+v"(x)); }
 
 // Within its life this thread's registers have 16 rows of 64 bytes each. What shape they had before is what they
 // have again afterwards, because other libraries on this thread believe to know it.

@@ -8,6 +8,7 @@
 
 #include "../kernels.h"
 #include "../tile.h"
+#include "registers.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -18,14 +19,18 @@ constexpr int kMeetings = 6;
 constexpr int kThirdOfA[kMeetings] = {2, 1, 1, 0, 0, 0};
 constexpr int kThirdOfB[kMeetings] = {0, 0, 1, 1, 0, 2};
 
+// The two halves of a float's word: all ones of the upper one, and half a unit of it.
+struct Halves {
+    Int upper = same(static_cast<int32_t>(0xffff0000)), half = same(0x8000);
+};
+
 // The thirds of finite floats: words whose upper halves they are, the lower ones 0. Exact but for subnormal thirds. The
 // second is rounded, so that what is left out of products is of either sign.
-LB_INLINE void cut(Float x, Int (&third)[kThirds]) {
-    const Int upper = same(static_cast<int32_t>(0xffff0000));
-    third[0] = bit_and(bits(x), upper);
+LB_INLINE void cut(Float x, Int (&third)[kThirds], const Halves& of = {}) {
+    third[0] = bit_and(bits(x), of.upper);
     const Float rest = sub(x, bits(third[0]));
-    third[1] = bit_and(add(bits(rest), same(0x8000)), upper);
-    third[2] = bit_and(bits(sub(rest, bits(third[1]))), upper);
+    third[1] = bit_and(add(bits(rest), of.half), of.upper);
+    third[2] = bit_and(bits(sub(rest, bits(third[1]))), of.upper);
 }
 
 LB_INLINE Mask is_finite(Float x) { return less(bits(bit_and(bits(x), same(0x7fffffff))), same(kInfinity)); }

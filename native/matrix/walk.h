@@ -204,12 +204,13 @@ private:
     template <bool kMasked>
     [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
                                                  int steps, Total& total) {
-        const Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference, total};
+        Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
         work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
             steps, [&](const auto& beside) __attribute__((always_inline)) { mill(beside); },
             [&](int n) { mill_alone(n); },
             [&](auto piece) __attribute__((always_inline)) { weigh(piece.value); },
             [&] { if (!mill_.busy()) mill_.put_down(); });
+        total = weigh.total;
     }
 
     Fresh fresh_of(const Group& group, int m) const {

@@ -122,8 +122,8 @@ struct Reduction {
     static constexpr int kDegree = is_bfloat16(kUnit) ? 3 : 5;
 
     const Asks& asks;
-    const BitsFor<kUnit, kExtra>& in;
-    const Visit& now;
+    const BitsFor<kUnit, kExtra> in;
+    const Visit now;
     Desk& desk;
     const float* const products;  // [kMicro][kTile]
     Float entropy[kVectors], exponents[kVectors], best[kVectors], sums[kVectors], half;
@@ -169,6 +169,14 @@ struct Reduction {
             }
             if (kAll || asks.keep_weights) store(desk.weights + place, weight);
         }
+#ifdef LB_HAS_MATRIX
+        if constexpr (kAll) {
+            hold(best[v]);
+            hold(best_key[v]);
+            hold(entropy[v]);
+            hold(sums[v]);
+        }
+#endif
     }
 
     [[gnu::always_inline]] inline void end() const {
