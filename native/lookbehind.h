@@ -108,12 +108,13 @@ std::vector<std::string> sets();
 // The instruction sets compiled in, whether or not this machine runs them.
 std::vector<std::string> compiled_sets();
 
-// Multiply-adds that never leave the registers, in 2 * products per second: what one core could reach.
+// Multiply-adds that never leave the registers, in 2 * products per second: what one core could reach in these `seconds`, all
+// of them together, so that what disturbs a core disturbs this as it does what is measured beside it.
 // For bfloat16 with the dot instruction where the set has one, else with the float32 multiply-add: float32 attention
 // that the matrix unit multiplies can be above it.
 double peak_flops(Type type, const std::string& set, double seconds);
 
-// Bytes per second read plus written by copying `bytes` on `threads` threads.
+// Bytes per second read plus written by copying `bytes` on `threads` threads, again and again for so many seconds.
 double copy_bandwidth(int64_t bytes, int threads, double seconds);
 
 }  // namespace lookbehind

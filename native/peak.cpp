@@ -52,14 +52,12 @@ double peak_flops(Type type, const std::string& set, double seconds) {
     const Kernels& chosen = kernels(set);
     const bool pairs = type == Type::bfloat16 && chosen.dot;
     constexpr int64_t kRounds = 50'000;  // some milliseconds
-    double best = 0;
-    const double end = wall_seconds() + seconds;
+    double done = 0;
+    const double start = own_seconds(), end = wall_seconds() + seconds;
     do {
-        const double start = own_seconds();
-        const double done = chosen.peak(pairs, kRounds);
-        best = std::max(best, done / std::max(own_seconds() - start, 1e-9));
+        done += chosen.peak(pairs, kRounds);
     } while (wall_seconds() < end);
-    return best;
+    return done / std::max(own_seconds() - start, 1e-9);
 }
 
 double copy_bandwidth(int64_t bytes, int threads, double seconds) {
@@ -76,16 +74,15 @@ double copy_bandwidth(int64_t bytes, int threads, double seconds) {
     std::memset(to.get(), 2, size);
     Copy copy{from.get(), to.get(), bytes, (bytes + threads - 1) / threads};
     const int64_t parts = (bytes + copy.part - 1) / copy.part;
-    double best = 0;
-    const double end = wall_seconds() + seconds;
+    // Time on the clock where threads work side by side; a single one may have shared its core.
+    const auto clock = threads == 1 ? own_seconds : wall_seconds;
+    double done = 0;
+    const double start = clock(), end = wall_seconds() + seconds;
     do {
-        // Time on the clock where threads work side by side; a single one may have shared its core.
-        const double start = threads == 1 ? own_seconds() : wall_seconds();
         parallel(threads, parts, copy_part, &copy, Options{});
-        const double taken = (threads == 1 ? own_seconds() : wall_seconds()) - start;
-        best = std::max(best, 2.0 * static_cast<double>(bytes) / std::max(taken, 1e-9));
+        done += 2.0 * static_cast<double>(bytes);
     } while (wall_seconds() < end);
-    return best;
+    return done / std::max(clock() - start, 1e-9);
 }
 
 }  // namespace lookbehind

@@ -45,6 +45,23 @@ static double peak_of(int64_t rounds) {
 template <>
 double peak_of<Unit::matrix>(int64_t rounds) {
     const Shaped shaped;
+    // Numbers of all kinds: zeros are multiplied at less power, and on a core that others share at twice the speed.
+    alignas(64) int32_t rows[4][kSide * kSide];
+    uint32_t word = 1;
+    for (auto& some : rows) {
+        for (int32_t& pair : some) {
+            word = word * 1664525u + 1013904223u;
+            pair = static_cast<int32_t>(0x3f803f80u | (word >> 8 & 0x007f007fu) | (word & 0x80000000u) | (word >> 15 & 0x8000u));
+        }
+    }
+    zero_rows<0>();
+    zero_rows<1>();
+    zero_rows<2>();
+    zero_rows<3>();
+    load_rows<4>(rows[0], 64);
+    load_rows<5>(rows[1], 64);
+    load_rows<6>(rows[2], 64);
+    load_rows<7>(rows[3], 64);
     for (int64_t round = 0; round < rounds; ++round) {
         multiply_rows<0, 4, 6>();
         multiply_rows<1, 4, 7>();
