@@ -27,6 +27,11 @@ double log_of_sum(double a, double b) {
     return std::isinf(most) ? most : most + std::log1p(std::exp(std::min(a, b) - most));
 }
 
+// Keys number * kDecodeKeys, ..., and which of them, first and last, some query sees.
+struct Stretch {
+    int64_t number, first_seen, last_seen;
+};
+
 // One call, and what its units share.
 class Call {
 public:
@@ -37,7 +42,10 @@ public:
         const Rows& rows = plan_.rows(0);
         for (int64_t i = 0; i < rows.n_runs; ++i) {
             for (int64_t at = rows.runs[i].first / kDecodeKeys; at * kDecodeKeys < rows.runs[i].stop; ++at) {
-                if (stretches_.empty() || stretches_.back() < at) stretches_.push_back(at);
+                const int64_t first = std::max(rows.runs[i].first, at * kDecodeKeys);
+                const int64_t stop = std::min({rows.runs[i].stop, (at + 1) * kDecodeKeys, call_.n_keys});
+                if (stretches_.empty() || stretches_.back().number < at) stretches_.push_back({at, first, stop});
+                stretches_.back().last_seen = stop - 1;
             }
         }
         n_ = static_cast<int64_t>(stretches_.size());
@@ -96,7 +104,10 @@ private:
         unit.k = start(problem_.k, problem_.type, b, h, 0);
         if (call_.value_width) unit.v = start(problem_.v, problem_.type, b, h, 0);
         if (problem_.alibi) unit.slopes = problem_.alibi + h * call_.group;
-        unit.first = stretches_[static_cast<size_t>(stretch)] * kDecodeKeys;
+        const Stretch& keys = stretches_[static_cast<size_t>(stretch)];
+        unit.first = keys.number * kDecodeKeys;
+        unit.first_seen = keys.first_seen;
+        unit.last_seen = keys.last_seen;
         unit.stop = std::min(unit.first + kDecodeKeys, call_.n_keys);
         unit.values = found(slot, stretch);
         unit.level = unit.values + call_.rows() * value_stride_;
@@ -115,11 +126,15 @@ private:
             const int64_t query = row / call_.group, head = kv % problem_.k.heads * call_.group + row % call_.group;
             const bool empty = problem_.spans.row_ptr[query] == problem_.spans.row_ptr[query + 1];
             double level = -std::numeric_limits<double>::infinity(), sum = 0;
-            for (int64_t i = 0; i < n_; ++i) level = std::max<double>(level, levels(slot, i)[row]);
+            std::vector<double> levels(static_cast<size_t>(n_));
+            for (int64_t i = 0; i < n_; ++i) {
+                levels[static_cast<size_t>(i)] = found_levels(slot, i)[row] + bias(head, query, i);
+                level = std::max(level, levels[static_cast<size_t>(i)]);
+            }
             std::fill(values.begin(), values.end(), 0.0f);
             for (int64_t i = 0; i < n_ && !empty; ++i) {
-                const double factor = std::exp2((levels(slot, i)[row] - level) * unit);
-                sum += levels(slot, i)[rows + row] * factor;
+                const double factor = std::exp2((levels[static_cast<size_t>(i)] - level) * unit);
+                sum += found_levels(slot, i)[rows + row] * factor;
                 const float* from = found(slot, i) + row * value_stride_;
                 const float narrow = static_cast<float>(factor);
                 for (int64_t c = 0; c < value_stride_; ++c) values[static_cast<size_t>(c)] += from[c] * narrow;
@@ -142,8 +157,16 @@ private:
         }
     }
 
+    // What the levels that a stretch has found lack, in bits.
+    double bias(int64_t head, int64_t query, int64_t stretch) const {
+        if (problem_.alibi == nullptr) return 0;
+        const Stretch& keys = stretches_[static_cast<size_t>(stretch)];
+        const int64_t from = biased_from(problem_.alibi[head], keys.first_seen, keys.last_seen);
+        return static_cast<double>(problem_.alibi[head]) * kLog2e * static_cast<double>(from - call_.offset - query);
+    }
+
     // [rows], and behind them the sums.
-    const float* levels(int64_t slot, int64_t stretch) const { return found(slot, stretch) + call_.rows() * value_stride_; }
+    const float* found_levels(int64_t slot, int64_t stretch) const { return found(slot, stretch) + call_.rows() * value_stride_; }
 
     const Problem& problem_;
     const Output& out_;
@@ -152,7 +175,7 @@ private:
     const Kernels& set_;
     const Plan plan_;
     const DecodeCall call_;
-    std::vector<int64_t> stretches_;  // numbers of those that are visited
+    std::vector<Stretch> stretches_;  // those that are visited
     int64_t n_ = 0, value_stride_ = 0, found_ = 0, first_ = 0, scratch_bytes_ = 0;
     Memory scratch_, memory_;
     std::vector<std::atomic<int64_t>> left_;

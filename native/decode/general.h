@@ -175,7 +175,7 @@ private:
         float* const weights = weights_ + r * kSpan;
         Float top = same(unit_.level[r]);
         for (int j = 0; j < kSpan; j += kLanes) {
-            const Float apart = add(count_up(), same(static_cast<float>(walk_.first() + j - call_.offset - query)));
+            const Float apart = add(count_up(), same(static_cast<float>(walk_.first() + j - slope.from)));
             Float x = levels_of_.of(load(levels + j), same(slope.bits), same(slope.rest), apart);
             x = choose(lanes(static_cast<uint32_t>(walk_.seen(query) >> j)), x, same(-kInfinity));
             store(levels + j, x);
@@ -184,7 +184,9 @@ private:
         const float level = max_of(min(top, same(kHuge)));
         Float sum = same(0.0f);
         for (int j = 0; j < kSpan; j += kLanes) {
-            const Float weight = exp2<5>(mul(sub(load(levels + j), same(level)), same(levels_of_.unit)));
+            Float weight = exp2<5>(mul(sub(load(levels + j), same(level)), same(levels_of_.unit)));
+            // Where the scale is 0, so is the distance to what is hidden.
+            weight = keep(lanes(static_cast<uint32_t>(walk_.seen(query) >> j)), weight);
             store(weights + j, weight);
             sum = add(sum, weight);
         }

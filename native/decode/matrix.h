@@ -115,7 +115,7 @@ private:
         for (int j = 0; j < kSide; ++j) {
             Float x = load(levels + j * kSide);
             if (!plain) {
-                const float first = static_cast<float>(walk_.first() + j - call_.offset - query);
+                const float first = static_cast<float>(walk_.first() + j - slope.from);
                 const Float apart = fma(count_up(), same(static_cast<float>(kSide)), same(first));
                 x = levels_of_.of(x, same(slope.bits), same(slope.rest), apart);
             }
@@ -126,7 +126,8 @@ private:
         const float level = max_of(min(top, same(kHuge)));
         Float sum = same(0.0f);
         for (int j = 0; j < kSide; ++j) {
-            const Float weight = exp2<5>(mul(sub(load(levels + j * kSide), same(level)), same(levels_of_.unit)));
+            Float weight = exp2<5>(mul(sub(load(levels + j * kSide), same(level)), same(levels_of_.unit)));
+            if (!walk_.full()) weight = keep(lanes(seen(query, j)), weight);  // where the scale is 0, it is 1
             store(levels + j * kSide, weight);
             sum = add(sum, weight);
             const Int upper = same(static_cast<int32_t>(0xffff0000)), first = bit_and(bits(weight), upper);

@@ -184,7 +184,7 @@ private:
         for (int lane = 0; lane < kLanes && !plain; ++lane) {
             const int r = lane / 2 % kR;
             const Slope slope = slope_of(unit_, row + r);
-            key[lane] = static_cast<float>(lane / (2 * kR) * 2 + lane % 2 - (row + r) / call_.group);
+            key[lane] = static_cast<float>(lane / (2 * kR) * 2 + lane % 2 + unit_.first - slope.from);
             bits[lane] = slope.bits;
             rest[lane] = slope.rest;
         }
@@ -193,7 +193,7 @@ private:
         for (int at = 0, first = 0; at < kR * kSpan; at += kLanes, first += kKeys) {
             Float x = load(levels_ + at);
             if (!plain) {
-                const Float apart = lookbehind::LOOKBEHIND_SET::add(load(key), same(static_cast<float>(walk_.first() + first - call_.offset)));
+                const Float apart = lookbehind::LOOKBEHIND_SET::add(load(key), same(static_cast<float>(walk_.first() + first - unit_.first)));
                 x = levels_of_.of(x, load(bits), load(rest), apart);
             }
             if (!walk_.full()) x = choose(lanes(seen<kR>(row, first)), x, same(-kInfinity));
@@ -212,8 +212,10 @@ private:
             for (int lane = 2 * r; lane < kLanes; lane += 2 * kR) level[lane] = level[lane + 1] = highest;
         }
         const Float base = load(level), unit = same(levels_of_.unit);
-        for (int at = 0; at < kR * kSpan; at += kLanes) {
-            const Float weight = exp2<5>(mul(sub(load(levels_ + at), base), unit));
+        const bool whole = walk_.full() && walk_.count() == kSpan;
+        for (int at = 0, first = 0; at < kR * kSpan; at += kLanes, first += kKeys) {
+            Float weight = exp2<5>(mul(sub(load(levels_ + at), base), unit));
+            if (!whole) weight = keep(lanes(seen<kR>(row, first)), weight);  // where the scale is 0, it is 1
             store(weights_ + at, weight);
             narrow_bfloat16(reinterpret_cast<uint16_t*>(words_) + at, weight);
         }

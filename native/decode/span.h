@@ -101,7 +101,7 @@ struct Levels {
         unit = alibi ? 1.0f : bits;
     }
 
-    // apart: key minus query; slope, rest: bits per position, as the sum of two floats.
+    // apart: key minus the one that its bias counts from; slope, rest: bits per position, as the sum of two floats.
     [[gnu::always_inline]] inline Float of(Float product, Float slope, Float rest, Float apart) const {
         if (softcap) product = tanh(mul(product, same(into)));
         if (!alibi) return product;
@@ -143,6 +143,7 @@ static void raise(const DecodeUnit& unit, const Levels& levels, int row, float l
 
 struct Slope {
     float bits = 0, rest = 0;
+    int64_t from = 0;  // see biased_from
 };
 
 // Of the head of a row.
@@ -152,6 +153,7 @@ LB_INLINE Slope slope_of(const DecodeUnit& unit, int row) {
     const double bits = static_cast<double>(unit.slopes[row % unit.call->group]) * 1.4426950408889634073;
     slope.bits = static_cast<float>(bits);
     slope.rest = static_cast<float>(bits - static_cast<double>(slope.bits));
+    slope.from = biased_from(slope.bits, unit.first_seen, unit.last_seen);
     return slope;
 }
 

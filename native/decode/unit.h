@@ -30,9 +30,14 @@ struct DecodeUnit {
     const void *q = nullptr, *k = nullptr, *v = nullptr;  // row 0 of the first head of the group; of the kv head
     const float* slopes = nullptr;                        // [group]
     int64_t first = 0, stop = 0;                          // keys
+    int64_t first_seen = 0, last_seen = 0;                // of those: by some query
     // What the rows have come to, for it to be joined with other stretches: [rows] each, and [rows, value_stride] in
-    // an order of columns of the set's own. A weight is 2^(its score in bits - level in bits).
+    // an order of columns of the set's own. A weight is 2^(its score in bits - level in bits). Where there is a bias, levels lack
+    // that of key `biased_from`, which is the largest: it may be thousands of times what tells weights apart.
     float *level = nullptr, *sum = nullptr, *values = nullptr;
 };
+
+// The key that a bias by position counts from.
+inline int64_t biased_from(float slope, int64_t first_seen, int64_t last_seen) { return slope > 0 ? last_seen : first_seen; }
 
 }  // namespace lookbehind

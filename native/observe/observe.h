@@ -58,6 +58,8 @@ private:
     bool all_live_;
 };
 
+constexpr float kNextToNothing = -32;  // bits, of a weight
+
 template <Unit kUnit, int kExtra>
 class Observer {
 public:
@@ -265,7 +267,7 @@ private:
 
     // Writes the rows of the tile; whether all was finite, or was done carefully.
     bool end() {
-        if (!careful_ && rows_->n_runs && !was_finite()) return false;
+        if (!careful_ && rows_->n_runs && !was_exact()) return false;
         if (call_.map_sum || call_.map_max) pixels_.end();
         masses_.end(row_, live_);
         for (int lane = 0; lane < live_; ++lane) {
@@ -287,9 +289,13 @@ private:
     }
 
     // A NaN or an infinity among the exponents shows in every sum that they, or their weights, went into.
-    bool was_finite() const {
+    // Nor can the largest score be had from an exponent that the lse has rounded: where even the largest weight is next to
+    // nothing, as beside a large sink, lse is far larger than the score.
+    bool was_exact() const {
         for (int lane = 0; lane < live_; ++lane) {
             if (is_empty(lane)) continue;
+            const float most = asks_.best ? desk_.best[lane] : call_.top > 1 && ranks_.count(lane) ? ranks_.value(lane, 0) : 0;
+            if (call_.max_score && most < kNextToNothing) return false;
             float sum = desk_.entropy[lane] + desk_.all_exponents[lane];
             if (!(sum - sum == 0)) return false;
             if (asks_.best && desk_.best_key[lane] < 0) return false;  // all were below kNever

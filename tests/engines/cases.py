@@ -81,14 +81,15 @@ def cases(
     options: dict = {}
     if draw(st.booleans()):
         # Scores of wide heads stay as small as those of narrow ones: float32 rounds what is large.
-        sign = draw(st.sampled_from([1, -1]))
+        sign = draw(st.sampled_from([1, 1, -1, 0]))
         options["scale"] = sign * draw(st.floats(0.01, 1.5)) * min(1.0, 2 * width**-0.5)
     if draw(st.booleans()):
         options["softcap"] = draw(st.floats(0.5, 30))
     if draw(st.booleans()):
         options["sinks"] = torch.randn(n_heads, generator=generator)
     if draw(st.booleans()):
-        options["alibi"] = torch.rand(n_heads, generator=generator) * min(0.25, 15 / max(n_queries, n_keys))
+        slopes = 2 * torch.rand(n_heads, generator=generator) - 1
+        options["alibi"] = slopes * min(0.25, 15 / max(n_queries, n_keys))
     if draw(st.booleans()):
         pattern = draw(st.sampled_from(PATTERNS))
         if draw(st.booleans()):

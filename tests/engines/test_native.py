@@ -276,6 +276,78 @@ def test_queries_and_keys_of_any_size_give_products_of_one(instructions, power):
     assert error(seen.top_weights, right.top_weights) < FINE[torch.float32]
 
 
+@each_set
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [24, 64])
+def test_a_scale_of_zero_weighs_what_is_read_alike(instructions, dtype, width):
+    k, v = torch.randn(2, 1, 2, 301, width).to(dtype).unbind()
+    for n_queries, pattern in [(1, Full()), (8, Causal()), (5, STREAMING), (20, Causal())]:
+        q = torch.randn(1, 2, n_queries, width).to(dtype)
+        with on(instructions):
+            out, lse = attend(q, k, v, pattern, scale=0.0, engine="native")
+        expected = attend(q, k, v, pattern, scale=0.0, engine="reference")
+        assert error(out, expected[0], 0.1) < TOLERANCE[dtype] and error(lse, expected[1]) < 1e-5
+
+
+@each_set
+@pytest.mark.parametrize("slope", [-0.5, 0.5])
+@pytest.mark.parametrize("width", [24, 64])
+def test_a_bias_as_large_as_positions_does_not_round_what_it_weighs(instructions, slope, width):
+    """A few queries whose weight lies where the bias is some ten thousand."""
+    generator = torch.Generator().manual_seed(5)
+    n_keys, slopes = 20_000, torch.tensor([slope])
+    patterns = [Causal(), Causal() & ~Window(10_000), Full()]
+    for dtype in DTYPES[:2]:
+        q = torch.randn(1, 1, 8, width, generator=generator).to(dtype)
+        k, v = torch.randn(2, 1, 1, n_keys, width, generator=generator).to(dtype).unbind()
+        for pattern in patterns:
+            for offset in (None, 5_000_000):
+                call = {"pattern": pattern, "alibi": slopes, "offset": offset}
+                expected = attend(q.double(), k.double(), v.double(), **call, engine="reference")
+                with on(instructions):
+                    out, lse = attend(q, k, v, **call, engine="native")
+                assert error(out, expected[0], 0.1) < TOLERANCE[dtype], (pattern, offset)
+                assert error(lse, expected[1]) < 1e-6, (pattern, offset)
+
+
+@each_set
+@pytest.mark.parametrize("top", [0, 1, 4])
+def test_a_large_lse_does_not_round_the_largest_score(instructions, top):
+    q, k = torch.randn(2, 1, 2, 100, 16).unbind()
+    expected = observe(q, k, torch.zeros(1, 2, 100), Causal(), max_score=True, engine="reference")
+    for sink in (1e4, 1e9):
+        lse = logsumexp(q, k, Causal(), sinks=torch.tensor([sink, 0.0]), engine="native")
+        with on(instructions):
+            seen = observe(q, k, lse, Causal(), max_score=True, top=top, engine="native")
+        assert error(seen.max_score, expected.max_score) < 1e-6
+
+
+def test_a_sign_that_pytorch_puts_off_is_seen():
+    """Tensors with the negative bit: their memory holds the opposite of what they are."""
+    x = torch.randn(1, 1, 9, 1)
+    seen = torch.complex(torch.zeros_like(x), -x).conj().imag
+    assert seen.is_neg() and torch.equal(seen, x)
+    sinks = torch.complex(torch.zeros(1), torch.tensor([3.0])).conj().imag
+    out, lse = attend(seen, seen, seen, Causal(), sinks=sinks, engine="native")
+    expected = attend(x, x, x, Causal(), sinks=torch.tensor([-3.0]), engine="native")
+    assert torch.equal(out, expected[0]) and torch.equal(lse, expected[1])
+    negated = torch.complex(torch.zeros_like(lse), -lse).conj().imag
+    received = [observe(x, x, one, Causal(), received=True).received for one in (lse, negated)]
+    assert torch.equal(*received)
+
+
+def test_tensors_are_made_where_the_problem_is():
+    """Whatever device PyTorch makes tensors on where none is named."""
+    q = torch.randn(1, 2, 40, 8)
+    with torch.device("meta"):
+        for engine in ("native", "torch"):
+            out, lse = attend(q, q, q, Causal(), engine=engine)
+            seen = observe(
+                q, q, lse, Causal(), received=True, map=(7, 9), map_reduce=("max", "mean"), engine=engine
+            )
+            assert {x.device.type for x in (out, lse, seen.received, *seen.maps.values())} == {"cpu"}
+
+
 def test_a_row_whose_lse_is_minus_infinity_weighs_nothing():
     q = torch.randn(1, 1, 6, 4)
     lse = logsumexp(q, q, Causal(), engine="native")
@@ -443,6 +515,12 @@ def test_what_it_cannot_run_it_says():
         attend(*[q.double()] * 3, Causal(), engine="native")
     with pytest.raises(EngineError, match=r"^engine native: it runs on the CPU; these tensors are on meta;"):
         attend(*[q.to("meta")] * 3, Causal(), engine="native")
+    with pytest.raises(EngineError, match=r"^engine native: it takes no values of width 0"):
+        attend(q, q, q[..., :0], Causal(), engine="native")
+    assert attend(q, q, q[..., :0], Causal())[0].shape == (1, 1, 2, 0)
+    with pytest.raises(EngineError, match=r"^engine native: it counts fewer than 2,147,483,648 positions"):
+        attend(q, q, q, Causal(), offset=2**31 - 2, engine="native")
+    assert attend(q, q, q, Causal(), offset=2**31 - 2)[1].isfinite().all()
 
 
 WITHOUT = """

@@ -40,6 +40,7 @@ NAME = "native"
 SET = ""
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_POSITIONS = 2**31
 
 
 def loaded() -> str | None:
@@ -70,6 +71,11 @@ def why_not(problem: Problem) -> str | None:
         return f"it runs on the CPU; these tensors are on {problem.device}"
     if problem.q.dtype not in _DTYPES:
         return "it computes in float32; float64 is for the torch engine"
+    if problem.v is not None and problem.v.shape[3] == 0:
+        return "it takes no values of width 0"
+    most = max(abs(problem.spans.offset) + problem.n_queries, problem.n_keys)
+    if most >= _POSITIONS:
+        return f"it counts fewer than {_POSITIONS:,} positions; these reach {most:,}"
     return loaded()
 
 
@@ -101,7 +107,7 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     if to or masses:
         _native.observe(
             **_call(problem),
-            lse=lse.detach().to(torch.float32).contiguous(),
+            lse=lse.to(torch.float32).contiguous(),
             wants=to,
             masses=[(_spans(spans), masses[name]) for name, spans in wants.mass.items()],
             map_of_scores=wants.map_of == "score",
@@ -161,8 +167,8 @@ def _readable(x: torch.Tensor) -> torch.Tensor:
 
 
 def _per_head(x: torch.Tensor | None) -> torch.Tensor | None:
-    return None if x is None else x.detach().to(torch.float32).contiguous()
+    return None if x is None else x.to(torch.float32).contiguous()
 
 
 def _floats(problem: Problem, *shape: int) -> torch.Tensor:
-    return torch.empty(problem.batch, problem.n_heads, *shape, dtype=torch.float32)
+    return torch.empty(problem.batch, problem.n_heads, *shape, dtype=torch.float32, device=problem.device)
