@@ -10,6 +10,7 @@ from lookbehind.errors import InputError, PatternError
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from lookbehind.spans import Spans
 
+OUTSIDE = "is out of the range of float32, in which float32 is computed; use 1.2e-38 to 3.4e+38, or float64"
 LSE = "float32 or float64 [1, 2, 5] on cpu is needed, as attend() returns it"
 
 
@@ -100,6 +101,14 @@ def refusal(**changed) -> str:
             {"pattern": Causal().spans(5, 7), "offset": 0},
             "offset: 0 contradicts the spans, whose first query is at 2; leave it out",
         ),
+        ({"offset": 2**63}, "spans: offset must lie within 2^62 of position 0; got 9223372036854775808"),
+        ({"scale": "1"}, "scale: a finite number is needed; got '1'"),
+        ({"scale": 10**400}, f"scale: a finite number is needed; got 1{79 * '0'}"),
+        ({"scale": 1e39}, f"scale: 1e+39 {OUTSIDE}"),
+        ({"scale": 1e-46}, f"scale: 1e-46 {OUTSIDE}"),
+        ({"softcap": 1e-40}, f"softcap: 1e-40 {OUTSIDE}"),
+        ({"softcap": 1e-20, "scale": 1e20}, f"scale / softcap: 1e+40 {OUTSIDE}"),
+        ({"q": torch.zeros(2, 6, 5, 8).to_mkldnn()}, "q: a dense tensor is needed; got one of torch._mkldnn"),
         ({"engine": "fast"}, f"engine: there is no 'fast'; choose from {', '.join(('auto', *ORDER))}"),
     ],
 )
@@ -146,6 +155,15 @@ def test_wrong_wishes_are_refused_in_a_line(changed, message):
     with pytest.raises(InputError) as caught:
         observe(randn(1, 2, 5, 4), randn(1, 1, 7, 4), call.pop("lse"), Full(), **call)
     assert str(caught.value) == message
+
+
+def test_numbers_of_any_kind_are_numbers():
+    q = randn(1, 2, 5, 4)
+    found = attend(q, q, q, Causal(), scale=np.float32(0.25), softcap=np.float64(3), offset=np.int64(2))
+    expected = attend(q, q, q, Causal(), scale=0.25, softcap=3, offset=2)
+    assert torch.equal(found[0], expected[0])
+    assert observe(q, q, found[1], Causal(), top=np.int64(2)).top_keys.shape == (1, 2, 5, 2)
+    assert attend(*[q.double()] * 3, Causal(), scale=1e-46)[1].isfinite().all()
 
 
 def test_a_pattern_its_text_and_its_spans_are_the_same():

@@ -22,6 +22,8 @@ def test_what_repr_writes_is_read_back(pattern):
         ("documents(3,4, 5)", lb.Documents([3, 4, 5])),
         ("diagonal(-1)", lb.Diagonal(-1)),
         ("((causal))", lb.Causal()),
+        ("window(1000000000000000000)", lb.Window(10**18)),
+        ("diagonal(-1000000000000000000)", lb.Diagonal(-(10**18))),
     ],
 )
 def test_texts(text, pattern):

@@ -63,6 +63,14 @@ def test_stacking_refuses_a_gap():
         lb.Spans.stack([lb.Causal().spans(3), lb.Causal().spans(1, 5)])
 
 
+def test_offsets_that_would_wrap_are_refused():
+    assert lb.Causal().spans(1, 3, 2**62).count() == 3
+    assert (~lb.Causal()).spans(1, 3, -(2**62)).count() == 3
+    for offset in (2**62 + 1, 2**63 - 1, 2**63, -(2**70)):
+        with pytest.raises(lb.InputError, match="offset must lie within"):
+            lb.Causal().spans(1, 3, offset)
+
+
 def test_a_torch_mask_is_taken():
     mask = torch.ones(3, 3, dtype=torch.bool).tril()
     assert lb.Spans.from_mask(mask) == lb.Causal().spans(3)

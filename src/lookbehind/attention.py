@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import overload
 
 import torch
 
@@ -140,14 +142,14 @@ def observe(
             f"lse: float32 or float64 {list(expected)} on {q.device} is needed, as attend() returns it; "
             f"got {_name(lse.dtype)} {list(lse.shape)} on {lse.device}"
         )
-    if not isinstance(top, int) or isinstance(top, bool) or top < 0:
+    if not isinstance(top, Integral) or isinstance(top, bool) or top < 0:
         raise InputError(f"top: a whole number of keys, 0 or more, is needed; got {top!r}")
     if map_of not in QUANTITIES:
         raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(
         received=received,
         entropy=entropy,
-        top=top,
+        top=int(top),
         max_score=max_score,
         distance=distance,
         by_distance=by_distance,
@@ -156,7 +158,7 @@ def observe(
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
     )
-    return choose(problem, engine).observe(problem, lse, wants)
+    return choose(problem, engine).observe(problem, lse.detach().resolve_neg(), wants)
 
 
 def _problem(
@@ -184,15 +186,27 @@ def _problem(
                 f"{k.shape[1]} x {k.shape[2]}; they must be equal"
             )
     factor = 1 / math.sqrt(q.shape[3]) if scale is None else _number("scale", scale)
-    if softcap is not None and _number("softcap", softcap) <= 0:
-        raise InputError(f"softcap: a number above 0 is needed, or None for no cap; got {softcap}")
+    _check_range(q, "scale", factor)
+    if softcap is not None:
+        softcap = _number("softcap", softcap)
+        if softcap <= 0:
+            raise InputError(f"softcap: a number above 0 is needed, or None for no cap; got {softcap:g}")
+        _check_range(q, "softcap", softcap)
+        _check_range(q, "scale / softcap", factor / softcap)
     for name, one in (("sinks", sinks), ("alibi", alibi)):
         if one is not None:
             _check_per_head(q, name, one)
     spans = _spans("pattern", pattern, q.shape[2], k.shape[2], offset)
-    return Problem(
-        q.detach(), k.detach(), None if v is None else v.detach(), spans, factor, softcap, sinks, alibi
-    )
+    return Problem(_plain(q), _plain(k), _plain(v), spans, factor, softcap, _plain(sinks), _plain(alibi))
+
+
+@overload
+def _plain(x: torch.Tensor) -> torch.Tensor: ...
+@overload
+def _plain(x: torch.Tensor | None) -> torch.Tensor | None: ...
+def _plain(x: torch.Tensor | None) -> torch.Tensor | None:
+    # Who reads memory does not see the bit by which PyTorch puts off a change of sign.
+    return None if x is None else x.detach().resolve_neg()
 
 
 def _check_query(q: torch.Tensor) -> None:
@@ -242,15 +256,28 @@ def _tensor(name: str, x: object) -> None:
         hint = "; use torch.from_numpy()" if kind.startswith("numpy") else ""
         raise InputError(f"{name}: a torch tensor is needed; got {kind}{hint}")
     if x.layout != torch.strided or x.is_nested:
-        raise InputError(
-            f"{name}: a dense tensor is needed; got a {'nested' if x.is_nested else 'sparse'} one"
-        )
+        sparse = "a sparse one" if "sparse" in str(x.layout) else f"one of {x.layout}"
+        raise InputError(f"{name}: a dense tensor is needed; got {'a nested one' if x.is_nested else sparse}")
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{name}: a finite number is needed; got {value!r}")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise InputError(f"{name}: a finite number is needed; got {value!r:.80}")
+    return number
+
+
+def _check_range(q: torch.Tensor, name: str, value: float) -> None:
+    # What float32 takes for 0 or infinity would cap, or scale, to something else than was asked.
+    least, most = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
+    if q.dtype != torch.float64 and value != 0 and not least <= abs(value) <= most:
+        raise InputError(
+            f"{name}: {value:.3g} is out of the range of float32, in which {_name(q.dtype)} is computed; "
+            f"use {least:.1e} to {most:.1e}, or float64"
+        )
 
 
 def _spans(
@@ -258,7 +285,7 @@ def _spans(
 ) -> Spans:
     if isinstance(pattern, str):
         pattern = parse(pattern)
-    if offset is not None and (isinstance(offset, bool) or not isinstance(offset, int)):  # pyright: ignore
+    if offset is not None and (isinstance(offset, bool) or not isinstance(offset, Integral)):
         raise InputError(f"offset: a whole number is needed; got {offset!r}")
     if isinstance(pattern, Pattern):
         return pattern.spans(n_queries, n_keys, offset)

@@ -30,7 +30,7 @@ _PRIMITIVES: dict[str, tuple[Callable[..., Pattern], str]] = {
 _PLAIN = ("causal", "full")
 _TOKEN = re.compile(r"[a-z_]+|[+-]?[0-9]+|\S", re.IGNORECASE | re.ASCII)
 _DEPTH = 50  # far beyond any pattern a person writes; keeps hostile text off Python's recursion limit
-_DIGITS = 18  # numbers of positions fit in 62 bits
+_DIGITS = 19  # of the largest number that a pattern takes
 _SHOWN = 60
 
 
@@ -118,8 +118,9 @@ class _Parser:
         token = self.peek()
         if not re.fullmatch(r"[+-]?[0-9]+", token):
             self.fail(f"a whole number was expected: it is written {written}")
-        if len(token) > _DIGITS:
-            self.fail(f"a number of {len(token)} digits is too large; at most {_DIGITS} digits")
+        digits = len(token.lstrip("+-"))
+        if digits > _DIGITS:
+            self.fail(f"a number of {digits} digits is too large; at most {_DIGITS} digits")
         self.at += 1
         return int(token)
 

@@ -32,7 +32,10 @@ def default_offset(n_queries: int, n_keys: int | None, offset: int | None) -> tu
     for name, value in (("n_queries", n_queries), ("n_keys", n_keys), ("offset", offset)):
         if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool)):
             raise InputError(f"spans: {name} must be a whole number; got {value!r}")
-    return int(n_keys), int(n_keys - n_queries if offset is None else offset)
+    offset = int(n_keys - n_queries if offset is None else offset)
+    if abs(offset) > _LIMIT:
+        raise InputError(f"spans: offset must lie within 2^62 of position 0; got {offset}")
+    return int(n_keys), offset
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,6 +1,7 @@
 """The torch engine against the reference: all shapes, reductions and tile sizes; and what it must not do."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lookbehind import attention
 from lookbehind.engines.blockwise import fused, strips, tiles
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
+from lookbehind.spans import Spans
 from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
 
 # The engine of this file, where no other is named.
@@ -263,6 +265,72 @@ def test_large_scores_neither_overflow_nor_vanish():
     out, lse = attend(q, q, q, Causal() & Window(2), scale=1.0, engine="torch")
     assert lse.flatten().tolist() == [90_000.0, 250_000.0]
     assert out.flatten().tolist() == [300.0, 500.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("scale", [0.0, -0.7, 0.3])
+def test_scales_that_are_not_above_zero(dtype, scale):
+    q, k = torch.randn(1, 2, 9, 8, dtype=dtype), torch.randn(1, 2, 12, 8, dtype=dtype)
+    for queries, pattern in [(q, Causal()), (k, Causal()), (q, Full())]:
+        found = attend(queries, k, k, pattern, scale=scale)
+        expected = attend(queries, k, k, pattern, scale=scale, engine="reference")
+        for one, right in zip(found, expected, strict=True):
+            assert error(one, right) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("where", ["q", "k", "v"])
+def test_infinities_and_nan_do_what_they_do_in_the_reference(where, odd):
+    """Also where no query reads them: padding that holds anything at all."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = {name: torch.randn(1, 2, 40, 8, generator=generator, dtype=torch.float64) for name in "qkv"}
+    inputs[where][:, 0, 11, 3] = odd
+    inputs["v"][:, :, 39] = math.nan
+    wants = {"entropy": True, "top": 3, "max_score": True, "received": True}
+    maps = {"map": (5, 7), "map_reduce": ("mean", "sum", "max")}
+    padded = Causal().spans(40) & Spans.from_mask(
+        torch.ones(40, 40, dtype=torch.bool).index_fill_(1, torch.tensor(39), False)
+    )
+    for pattern in (Causal(), WINDOW, Causal() & Window(3), padded):
+        with tiled(tiles.Sizes(16, 8, 300)):
+            out, lse = attend(**inputs, pattern=pattern)
+            alone = logsumexp(inputs["q"], inputs["k"], pattern)
+        expected = attend(**inputs, pattern=pattern, engine="reference")
+        for one, right in ((out, expected[0]), (lse, expected[1]), (alone, expected[1])):
+            assert error(one, right) < 1e-12, pattern
+        with tiled(tiles.Sizes(16, 8, 300)):
+            seen = observe(inputs["q"], inputs["k"], lse, pattern, **wants, **maps)
+        right = observe(inputs["q"], inputs["k"], lse, pattern, **wants, **maps, engine="reference")
+        for name, value in tensors(right).items():
+            assert error(tensors(seen)[name], value) < 1e-12, (pattern, name)
+
+
+def test_a_large_lse_does_not_round_the_largest_score():
+    q = torch.randn(1, 2, 20, 8)
+    expected = observe(q, q, torch.zeros(1, 2, 20), Causal(), max_score=True, engine="reference").max_score
+    lse = logsumexp(q, q, Causal(), sinks=torch.tensor([1e9, 0.0]))
+    assert error(observe(q, q, lse, Causal(), max_score=True).max_score, expected) < 1e-6
+
+
+def test_queries_whose_rows_overlap_are_read_as_they_are():
+    q = torch.randn(40, dtype=torch.float64).as_strided((1, 1, 10, 16), (0, 0, 1, 1))
+    k = torch.randn(1, 1, 10, 16, dtype=torch.float64)
+    found = attend(q, k, k, Causal())
+    expected = attend(q, k, k, Causal(), engine="reference")
+    assert error(found[0], expected[0]) < 1e-12 and error(found[1], expected[1]) < 1e-12
+
+
+def test_threads_do_not_lower_one_another_s_precision():
+    q = torch.randn(1, 4, 300, 64)
+    expected = logsumexp(q, q, Causal())
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: logsumexp(q, q, Causal()), range(40)))
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert all(torch.equal(one, expected) for one in found)
 
 
 def test_autocast_and_reduced_matmuls_do_not_round_it():

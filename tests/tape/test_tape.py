@@ -70,6 +70,29 @@ def test_weights_scores_and_regions_are_exact(options, dtype):
     torch.testing.assert_close(tape.scores(0, 1, -1), tape.scores(0, 1)[-1], equal_nan=True)
 
 
+def test_a_weight_that_is_no_number_is_not_taken_for_none():
+    one = layer()
+    one.q[0, 2] = torch.nan
+    weights = Tape([one]).weights(0, 0)
+    assert torch.equal(weights[2].isnan(), torch.from_numpy(one.spans.mask()[2]))
+    assert weights[torch.arange(10) != 2].isfinite().all()
+
+
+def test_weights_are_exact_whatever_pytorch_rounds_elsewhere():
+    one = layer()
+    one.q.requires_grad_()
+    expected = plain(one)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            weights = one.weights()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert not weights.requires_grad and not one.scores().requires_grad
+    torch.testing.assert_close(weights.double(), expected.detach(), atol=1e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("reduce", ["mean", "max", "sum"])
 def test_a_map_pools_the_products_of_its_region(reduce):
     one = layer(12)

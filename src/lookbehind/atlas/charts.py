@@ -249,7 +249,7 @@ class Charts:
         numbers = self.numbers(layer, head)
         one = numbers.head
         lse = numbers.lse_of(np.arange(rows.start, rows.stop))
-        q, k = one.q[rows].to(one.dtype).cpu(), one.k[keys].to(one.dtype).cpu()
+        q, k = one.q[rows].cpu().double(), one.k[keys].cpu().double()
         spans = numbers.spans.region(rows, keys)
         dots = q @ k.T
         scores = dots * one.layer.scale

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 from operator import or_
+from threading import Lock
 from typing import Any
 
 import torch
@@ -60,15 +61,17 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
         # A row with no key must weigh 0: s - lse with lse = -inf would be inf or NaN.
         above = lse.masked_fill(lse == -math.inf, -NEVER)[..., None]
         reductions = chosen(scores, wants)
-        # Not log + lse afterwards: that would round, and lose the score where lse is -inf.
+        # Not log + lse afterwards: that would round, and lose the score where lse is infinite.
         keep_scores = wants.map is not None and wants.map_of == "score"
 
         def reduced(strip: Strip) -> Bench:
             bench = Bench(strip, skew=wants.by_distance)
             for place, s in strip.tiles():
                 kept = s.clone() if keep_scores else None
-                log = scores.hide(s.sub_(above[strip.heads, strip.rows]), place)
-                tile = Tile(bench, place, log, lse[strip.heads, strip.rows], kept)
+                highest = scores.hidden(s, place, -math.inf).amax(-1) if wants.max_score else None
+                # A weight of 0 times its logarithm is 0, were that -inf as well.
+                log = scores.hide(s.sub_(above[strip.heads, strip.rows]).clamp_(min=NEVER), place)
+                tile = Tile(bench, place, log, highest, kept)
                 for reduction in reductions:
                     reduction.add(tile)
             return bench
@@ -109,9 +112,14 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
             total = total * shrink + s.sum(-1, keepdim=True)
             if width:
                 v = scores.values(strip.kv_heads, place.keys)
-                part = weighed.mul_(shrink).view(len(v), -1, width)
-                torch.baddbmm(part, s.view(len(v), -1, s.shape[-1]), v, out=part)
-        lse[strip.heads, strip.rows] = (largest + total.log2())[..., 0] / LOG2E
+                _add_values(
+                    weighed.mul_(shrink),
+                    s,
+                    v,
+                    None if place.full else scores.grid.hidden(place.rows, place.keys),
+                )
+        summed = torch.where(largest == math.inf, largest, largest + total.log2())
+        lse[strip.heads, strip.rows] = summed[..., 0] / LOG2E
         # An empty row has total 0 and weighed 0; its output stays 0.
         out[strip.heads, strip.rows] = (weighed / total.masked_fill(total == 0, 1.0)).to(out.dtype)
 
@@ -119,6 +127,30 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
         pass
     lead = (problem.batch, problem.n_heads)
     return out.unflatten(0, lead), lse.unflatten(0, lead)
+
+
+def _add_values(
+    weighed: torch.Tensor, weights: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor | None
+) -> None:
+    """weighed [heads, rows, Dv] += weights [heads, rows, keys] times values [kv heads, keys, Dv].
+
+    Values that are NaN or infinite meet the queries that read their key, and no others' weights of 0.
+    """
+    kv_heads, n_keys, width = values.shape
+    finite = values.isfinite()
+    apart = hidden is not None and not bool(finite.all())
+    part = weighed.view(kv_heads, -1, width)
+    torch.baddbmm(
+        part, weights.view(kv_heads, -1, n_keys), values.where(finite, 0.0) if apart else values, out=part
+    )
+    if not apart:
+        return
+    assert hidden is not None
+    group = len(weighed) // kv_heads
+    for key in (~finite).any(-1).any(0).nonzero()[:, 0].tolist():
+        odd = values[:, key].masked_fill(finite[:, key], 0.0).repeat_interleave(group, 0)
+        rows = ~hidden[:, key]
+        weighed[:, rows] += weights[:, rows, key][..., None] * odd[:, None]
 
 
 def _with_sinks(problem: Problem, out: torch.Tensor, lse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,13 +166,29 @@ def _with_sinks(problem: Problem, out: torch.Tensor, lse: torch.Tensor) -> tuple
 @contextmanager
 def _full_precision(device: torch.device) -> Generator[None]:
     """Neither autocast nor a reduced float32 matmul (TF32, bfloat16) may round what is promised exact."""
-    precision = torch.get_float32_matmul_precision()
-    with torch.autocast(device.type, enabled=False):
-        if precision == "highest":
-            yield
-            return
-        torch.set_float32_matmul_precision("highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(precision)
+    with torch.autocast(device.type, enabled=False), _PRECISION:
+        yield
+
+
+class _Precision:
+    """PyTorch's precision of float32 products, which threads share: first in raises, last out resets it."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, "highest"
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_float32_matmul_precision()
+                if self._before != "highest":
+                    torch.set_float32_matmul_precision("highest")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._before != "highest":
+                torch.set_float32_matmul_precision(self._before)
+
+
+_PRECISION = _Precision()

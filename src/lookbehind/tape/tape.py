@@ -110,10 +110,21 @@ class Layer:
         return {"scale": self.scale, "softcap": self.softcap, "sinks": self.sinks, "alibi": self.alibi}
 
     def scores(self) -> torch.Tensor:
-        """Every score [Hq, Lq, Lk], NaN where none was computed. For small lengths."""
-        dtype = torch.float64 if self.q.dtype == torch.float64 else torch.float32
-        q = self.q.to(dtype).unflatten(0, (self.n_kv_heads, -1))
-        scores = (q @ self.k.to(dtype)[:, None].transpose(-1, -2)).flatten(0, 1) * self.scale
+        """Every score [Hq, Lq, Lk], NaN where none was computed. For small lengths.
+
+        float32, as `weights` are; float64 where the queries are.
+        """
+        return self._exact_scores().to(self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float64 if self.q.dtype == torch.float64 else torch.float32
+
+    @torch.no_grad()
+    def _exact_scores(self) -> torch.Tensor:
+        # float64: neither autocast nor a reduced precision of float32 products rounds that.
+        q = self.q.double().unflatten(0, (self.n_kv_heads, -1))
+        scores = (q @ self.k.double()[:, None].transpose(-1, -2)).flatten(0, 1) * self.scale
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if self.alibi is not None:
@@ -125,7 +136,10 @@ class Layer:
 
     def weights(self) -> torch.Tensor:
         """Every weight [Hq, Lq, Lk], 0 where no product was computed. For small lengths."""
-        return torch.exp(self.scores() - self.lse[..., None]).nan_to_num(0.0)
+        lse = self.lse.double()[..., None]
+        weights = torch.exp(self._exact_scores() - lse).masked_fill_(lse == -math.inf, 0.0)
+        hidden = torch.from_numpy(~self.spans.mask()).to(weights.device)
+        return weights.masked_fill_(hidden, 0.0).to(self._dtype)
 
     def __repr__(self) -> str:
         heads = f"{self.n_heads} heads" + (

@@ -29,6 +29,8 @@ def attempt(problem: Problem) -> tuple[torch.Tensor, torch.Tensor] | None:
     if before is None or 0 in (*q.shape, *k.shape, *v.shape):  # the CPU kernel divides by a length of 0
         return None
     if q.device.type == "cpu":
+        if before != problem.n_keys and not _masks_right(problem):
+            return None
         q, k, v, width = _same_width(q, k, v)
         if before == problem.n_keys:
             out, lse = _cpu(q, k, v, problem.scale, causal=False)
@@ -39,6 +41,8 @@ def attempt(problem: Problem) -> tuple[torch.Tensor, torch.Tensor] | None:
             if before:
                 head = _cpu(q, k[:, :, :before], v[:, :, :before], problem.scale, causal=False)
                 out, lse = _joined((out, lse), head)
+        if bool(lse.isnan().any()):  # as it has where a score is infinite
+            return None
         return out[..., :width].contiguous(), lse.contiguous()
     if q.device.type == "cuda" and before in (problem.n_keys - problem.n_queries, problem.n_keys):
         return _cuda(problem, causal=before != problem.n_keys)
@@ -57,6 +61,16 @@ def _keys_before_triangle(problem: Problem) -> int | None:
     return before if np.array_equal(spans.stops, np.arange(before + 1, n_keys + 1)) else None
 
 
+def _masks_right(problem: Problem) -> bool:
+    """Whether what the CPU kernel's triangle hides adds nothing.
+
+    It scales what it has masked: minus infinity becomes NaN or infinity unless the scale is above 0. And it
+    multiplies values by the weights of 0 of queries that do not read them.
+    """
+    assert problem.v is not None
+    return problem.scale >= torch.finfo(problem.dtype).tiny and bool(problem.v.isfinite().all())
+
+
 def _same_width(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
@@ -67,6 +81,10 @@ def _same_width(
         x = functional.pad(x, (0, width - x.shape[3])) if x.shape[3] < width else x
         return x if x.stride(3) == 1 else x.contiguous()  # other strides are read wrongly, without an error
 
+    # The kernel gives its output q's strides, and writes rows as if adjacent: those must not overlap.
+    rows = [step for step, size in zip(q.stride()[:3], q.shape, strict=False) if size > 1]
+    if rows and min(rows) < q.shape[3]:
+        q = q.contiguous()
     return fit(q), fit(k), fit(v), out_width
 
 

@@ -71,7 +71,12 @@ class _Map:
         return self.scores.hidden(tile.scores, tile.place, self.start)
 
     def add(self, tile: Tile) -> None:
-        pooled = self.columns.columns(self.rows.rows(self.values(tile), tile.rows), tile.keys)
+        values = self.values(tile)
+        pooled = self.columns.columns(self.rows.rows(values, tile.rows), tile.keys)
+        if not self.largest and not bool(pooled.isfinite().all()):
+            # Times 0, a NaN would enter the sums of other pixels.
+            pooled = self.rows.apart(values, tile.rows, 1)
+            pooled = self.columns.apart(pooled, tile.keys, 2)
         rows = self.rows.pixels(tile.rows)
         part = tile.bench.part(self, rows.stop - rows.start, self.size[1], start=self.start)[
             :, :, self.columns.pixels(tile.keys)
@@ -115,6 +120,15 @@ class _Pool:
             self._kept[places.start] = self.make(edges.clamp(0, places.stop - places.start))
         return self._kept[places.start]
 
+    def apart(self, weights: torch.Tensor, places: slice, axis: int) -> torch.Tensor:
+        """Sums along an axis, place by place: slower than a product, and each place meets its pixel alone."""
+        pixels = self.pixels(places)
+        shape = [*weights.shape]
+        shape[axis] = pixels.stop - pixels.start
+        at = torch.arange(places.start, places.stop, device=weights.device)
+        which = ((at + 1) * self.n_pixels - 1) // self.length - pixels.start
+        return weights.new_zeros(shape).index_add_(axis, which, weights)
+
     def make(self, edges: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
@@ -129,7 +143,7 @@ class _SumPool(_Pool):
     """Sums, as a product with the 0-1 matrix [pixels, places] of who falls where."""
 
     def make(self, edges: torch.Tensor) -> torch.Tensor:
-        places = torch.arange(int(edges[-1]))
+        places = torch.arange(int(edges[-1]), device="cpu")
         return ((places >= edges[:-1, None]) & (places < edges[1:, None])).to(self.like)
 
     def rows(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
@@ -146,7 +160,7 @@ class _MaxPool(_Pool):
 
     def make(self, edges: torch.Tensor) -> torch.Tensor:
         most = int((edges[1:] - edges[:-1]).max())
-        places = edges[:-1, None] + torch.arange(most)
+        places = edges[:-1, None] + torch.arange(most, device="cpu")
         return torch.minimum(places, edges[1:, None] - 1).to(self.like.device)
 
     def rows(self, weights: torch.Tensor, places: slice) -> torch.Tensor:

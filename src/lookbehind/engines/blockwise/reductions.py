@@ -26,7 +26,7 @@ class Tile:
         bench: what this strip's reductions keep between its tiles.
         place, rows, keys, heads: where it lies; heads are counted over the whole batch.
         log: the log weights.
-        lse: [heads, rows], in bits.
+        highest: [heads, rows], the largest score in bits, -inf where all are forbidden; None unless wanted.
         scores: the scores in bits, what is forbidden not hidden; None unless they are pooled.
     """
 
@@ -35,10 +35,10 @@ class Tile:
         bench: Bench,
         place: Place,
         log: torch.Tensor,
-        lse: torch.Tensor,
+        highest: torch.Tensor | None = None,
         scores: torch.Tensor | None = None,
     ) -> None:
-        self.bench, self.place, self.log, self.lse, self.scores = bench, place, log, lse, scores
+        self.bench, self.place, self.log, self.highest, self.scores = bench, place, log, highest, scores
         self.heads, self.rows, self.keys = bench.strip.heads, place.rows, place.keys
         self._weights: torch.Tensor | None = None
 
@@ -184,7 +184,7 @@ class _Top(_ByRow):
     def add(self, tile: Tile) -> None:
         log, keys = self.log[tile.heads, tile.rows], self.keys[tile.heads, tile.rows]
         if self.look_first:
-            better = tile.log.amax(-1) > log[..., -1]
+            better = ~(tile.log.amax(-1) <= log[..., -1])  # a NaN ranks before every number
             log[better], keys[better] = self._merged(log[better], keys[better], tile.log[better], tile.keys)
         else:
             new_log, new_keys = self._merged(log, keys, tile.log, tile.keys)
@@ -204,15 +204,15 @@ class _Top(_ByRow):
 
 
 class _MaxScore(_ByRow):
-    """The largest score: the largest log weight of each row, with the row's lse put back."""
+    """The largest score."""
 
     def __init__(self, scores: Scores) -> None:
         self.best = scores.zeros(max(scores.problem.n_queries, 1)).fill_(-math.inf)
 
     def add(self, tile: Tile) -> None:
-        row = tile.log.amax(-1)
-        score = (row + tile.lse).masked_fill(row <= NEVER / 2, -math.inf)
-        torch.maximum(self.best[tile.heads, tile.rows], score, out=self.best[tile.heads, tile.rows])
+        assert tile.highest is not None  # it was asked for
+        best = self.best[tile.heads, tile.rows]
+        torch.maximum(best, tile.highest, out=best)
 
     def fields(self) -> dict[str, torch.Tensor]:
         return {"max_score": self.best.amax(-1) / LOG2E}
