@@ -43,10 +43,14 @@ def test_what_is_finished_is_found_again_by_the_next_one(tmp_path):
 
 
 def test_what_was_not_finished_is_gone(tmp_path):
-    cache = Cache(tmp_path, "a" * 64, silent)
+    place = tmp_path / "run.tape.atlas"
+    cache, other = Cache(place, "a" * 64, silent), Cache(place, "a" * 64, silent)
     cache.put(cache.begin(KEY, 5), SPOT, frame(0.5))
     cache.close()
-    assert list(tmp_path.iterdir()) == []
+    assert not place.exists()
+    filled(other)  # finds its directory gone
+    other.close()
+    assert len(list(place.iterdir())) == 1
 
 
 def test_another_tapes_cache_is_not_used_and_made_again(tmp_path):

@@ -80,6 +80,7 @@ class Cache:
                 self._number += 1
                 name = f".{self._path(key).name}.{os.getpid()}.{self._number}.tmp"
                 try:
+                    self._directory.mkdir(exist_ok=True)  # another one may have left it empty, and removed it
                     sheaf.begin(self._directory / name)
                 except OSError as error:
                     self._give_up(error)
@@ -117,11 +118,14 @@ class Cache:
         sheaf.close()
 
     def close(self) -> None:
-        """Close every file; those not finished are removed."""
+        """Close every file; those not finished are removed, and so is the directory where none is left."""
         with self._lock:
             for sheaf in self._open.values():
                 sheaf.close()
             self._open.clear()
+            if self._directory is not None:
+                with suppress(OSError):
+                    self._directory.rmdir()
 
     def _path(self, key: Key) -> Path:
         assert self._directory is not None
