@@ -116,6 +116,13 @@ def test_wrong_input_is_refused_in_a_line(changed, message):
     assert refusal(**changed) == message
 
 
+@pytest.mark.parametrize("within", [torch.vmap, torch.func.grad], ids=["vmap", "grad"])
+def test_tensors_inside_transforms_are_refused_in_a_line(within):
+    words = "^q: a tensor that holds numbers is needed; inside vmap, grad and the like it does not$"
+    with pytest.raises(InputError, match=words):
+        within(lambda x: attend(x, x, x, Causal())[0].sum())(randn(1, 1, 2, 5, 4)[0])
+
+
 def test_wrong_pattern_text_is_refused_as_parse_does():
     with pytest.raises(PatternError, match="causa"):
         attend(randn(1, 1, 2, 4), randn(1, 1, 2, 4), randn(1, 1, 2, 4), "causa")

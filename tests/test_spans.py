@@ -100,6 +100,20 @@ def test_arrays_that_lie_are_refused(row_ptr, starts, stops, words):
 
 
 @pytest.mark.parametrize(
+    ("starts", "words"),
+    [
+        ([0, 1], "starts must be a whole-number array with one axis; got list"),
+        (np.array([0.7, 1.0]), r"got float64 \[2\]"),
+        (np.array([[0, 1]]), r"got int64 \[1, 2\]"),
+    ],
+)
+def test_what_is_no_array_of_places_is_refused(starts, words):
+    row_ptr, stops = arrays([0, 1, 2], [1, 2])
+    with pytest.raises(lb.InputError, match=words):
+        lb.Spans(2, 3, 1, row_ptr, starts, stops)
+
+
+@pytest.mark.parametrize(
     ("mask", "words"),
     [
         (

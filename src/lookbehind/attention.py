@@ -258,6 +258,12 @@ def _tensor(name: str, x: object) -> None:
     if x.layout != torch.strided or x.is_nested:
         sparse = "a sparse one" if "sparse" in str(x.layout) else f"one of {x.layout}"
         raise InputError(f"{name}: a dense tensor is needed; got {'a nested one' if x.is_nested else sparse}")
+    try:
+        x.untyped_storage()
+    except (NotImplementedError, RuntimeError):
+        raise InputError(
+            f"{name}: a tensor that holds numbers is needed; inside vmap, grad and the like it does not"
+        ) from None
 
 
 def _number(name: str, value: object) -> float:

@@ -63,6 +63,15 @@ class Spans:
 
     def __post_init__(self) -> None:
         check_lengths(self.n_queries, self.n_keys)
+        for name in ("row_ptr", "starts", "stops"):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype.kind != "i" or array.ndim != 1:
+                got = (
+                    f"{array.dtype} {[*array.shape]}"
+                    if isinstance(array, np.ndarray)
+                    else type(array).__name__
+                )
+                raise InputError(f"spans: {name} must be a whole-number array with one axis; got {got}")
         if self.row_ptr.shape != (self.n_queries + 1,) or self.starts.shape != self.stops.shape:
             raise InputError(
                 f"spans: {self.n_queries} queries need {self.n_queries + 1} row pointers and as many starts "
