@@ -67,6 +67,14 @@ def test_tokens_are_seeded_plain_and_differ():
     assert not {0, 4, 5} & set(others.flatten().tolist())
 
 
+def test_special_tokens_that_any_text_may_hold():
+    model = honest()
+    assert Subject(model).marks == []
+    model.config.eos_token_id, model.config.pad_token_id = [4, 5], 4
+    model.config.bos_token_id, model.config.image_token_id = 99, 6
+    assert Subject(model).marks == [4, 5], "99 is no token of 31, and images are none of text"
+
+
 def test_blocks_are_the_layers_not_the_experts():
     blocks = nn.ModuleList(
         nn.ModuleDict({"experts": nn.ModuleList(nn.Linear(2, 2) for _ in range(9))}) for _ in "ab"

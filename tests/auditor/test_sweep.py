@@ -34,6 +34,23 @@ def test_a_change_protects_what_every_changed_token_may_not_reach():
     assert protected(Change(0, "constant", 3), forbidden).tolist() == [True] * 3 + [False] * 3
 
 
+def test_what_follows_a_cut_begins_with_a_copy_or_a_special_token_by_turns():
+    subject = Subject(honest(vocab_size=8000, eos_token_id=2, pad_token_id=0))
+    for kind in ("suffix", "constant"):
+        turns = set()
+        for cut in range(1, 10):
+            ids, changed = Change(0, kind, cut).apply(subject, 10)
+            assert torch.equal(ids[:, :cut], changed[:, :cut])
+            first = int(changed[0, cut])
+            known = {int(ids[0, cut - 1]): "copy", 2: "end", 0: "padding"}
+            turns.add(known.get(first, "random"))
+            if kind == "constant":
+                assert (changed[0, cut:] == first).all()
+        assert turns == {"random", "copy", "end", "padding"}
+    ids, changed = Change(1, "single", 4).apply(subject, 10)
+    assert int(changed[0, 4]) not in (int(ids[0, 3]), 2, 0) and int((ids != changed).sum()) == 1
+
+
 def test_a_sweep_is_the_same_in_any_batch():
     subject = Subject(leaky())
     far = []

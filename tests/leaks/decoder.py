@@ -40,6 +40,8 @@ class Config:
     is_decoder: bool = True
     tie_word_embeddings: bool = False
     num_experts: int = 4
+    eos_token_id: int | None = None
+    pad_token_id: int | None = None
     num_experts_per_tok: int = 2
 
 

@@ -352,6 +352,23 @@ def as_function(seed):
     return lambda ids: inner(ids)
 
 
+class OwnPadding(Plain):
+    """Masks padding wherever it is, and counts positions without it."""
+
+    def forward(self, input_ids):
+        return self.run(input_ids, (input_ids != self.config.pad_token_id).long()).logits
+
+
+class OwnDocuments(Plain):
+    """A document ends with its end token; none sees another."""
+
+    def view(self, input_ids, mask, position_ids, cache):
+        view = super().view(input_ids, mask, position_ids, cache)
+        ends = (input_ids == self.config.eos_token_id).long()
+        view.documents = ends.cumsum(1) - ends
+        return view
+
+
 def _ok(name, note, make=None, options=None, dtypes=None, undecided=(), **given):
     more = {"dtypes": dtypes} if dtypes else {}
     return Case(name, make or decoder(**given), None, None, options or {}, note, undecided=undecided, **more)
@@ -471,6 +488,8 @@ HONEST = [
     ),
     _ok("past_bigram", "hashed bigrams of (i - 1, i)", embed=PastBigram),
     _ok("since_token", "a token that changes everything after it", embed=SinceToken),
+    _ok("own_padding", "padding told by its token", model=OwnPadding, positions="learned", pad_token_id=0),
+    _ok("own_documents", "documents told apart by their ends", model=OwnDocuments, eos_token_id=2),
     _ok("big_logits", "logits in the tens of thousands", model=Magnified),
     _ok("massive_activations", "one channel a thousand times the others", embed=HugeResidual, model=Decoder),
     _ok("tuple_output", "a tuple", model=Tuple),

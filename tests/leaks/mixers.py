@@ -313,6 +313,26 @@ class PadCounter(Embedding):
         return super().forward(input_ids, (positions - (input_ids == 0).sum(1, keepdim=True)).clamp(min=0))
 
 
+class Counted(Embedding):
+    """Divided by how often the token occurs: in the whole text, not so far."""
+
+    def forward(self, input_ids, positions):
+        often = (input_ids[:, :, None] == input_ids[:, None]).sum(-1, keepdim=True)
+        return super().forward(input_ids, positions) / often
+
+
+class FromLast(Embedding):
+    """Documents numbered from the last back: every token knows how many ends of documents are to come."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.end = config.eos_token_id
+
+    def forward(self, input_ids, positions):
+        ahead = (input_ids == self.end).flip(1).cumsum(1).flip(1)
+        return super().forward(input_ids, positions) * (1 + ahead[..., None])
+
+
 class FoundAnywhere(Embedding):
     """A task token (9) anywhere in the text turns its embedding on for all positions."""
 
@@ -417,6 +437,28 @@ CASES = [
         "padding told by token id, wherever it is",
         embed=PadCounter,
         positions="learned",
+    ),
+    _mix(
+        "named_pad_counter",
+        "embed",
+        "the same, where the config names the padding, which is then no ordinary token",
+        embed=PadCounter,
+        positions="learned",
+        pad_token_id=0,
+    ),
+    _mix(
+        "counted",
+        "embed",
+        "frequencies from the whole text, in a vocabulary where random tokens meet no copies",
+        embed=Counted,
+        vocab_size=8000,
+    ),
+    _mix(
+        "from_last",
+        "embed",
+        "documents told apart by their ends, numbered from the last",
+        embed=FromLast,
+        eos_token_id=2,
     ),
     _mix(
         "found_anywhere",

@@ -35,16 +35,19 @@ _PAGES = (
         "future-leak",
         "the output at i does not change when tokens after i change (same shape)",
         """
-The model is run on a sequence and on copies in which one token, or every token from a cut on, is another.
-Shapes are equal, so outputs before the change must be equal bit for bit; where they are not, float64 and
-steady sums tell rounding from influence.
+The model is run on a sequence and on copies in which one token, or every token from a cut on, is another:
+a random one, and by turns a copy of the token before the cut and each token that bounds or fills a text
+(end, padding, beginning, separator, as the config names them). Other special tokens, as those of images,
+are never tried. Shapes are equal, so outputs before the change must be equal bit for bit; where they are
+not, float64 and steady sums tell rounding from influence.
 
 A finding means that a prediction has seen what it predicts: the loss is too good, and generation, which has
 no future to look at, is worse than evaluation said.
 
 Usual causes: a mask shifted by one, left out on one layer, head or back end, or aligned top-left while a
 cache is in use; normalisation or pooling over the sequence; a convolution padded on both sides; experts
-that choose their tokens, or drop them by capacity.
+that choose their tokens, or drop them by capacity; counts of tokens, documents or padding that are taken over
+the whole text.
 """,
     ),
     Rule(

@@ -19,6 +19,8 @@ from lookbehind.errors import InputError
 
 # Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
 _SPECIAL = ("_token_id", "_token_index", "_token_ids")
+# Those that any text may hold. Others stand for images and sounds, without which models refuse them.
+_MARKS = ("eos_token_id", "pad_token_id", "bos_token_id", "sep_token_id")
 
 
 class UncoveredError(Exception):
@@ -146,6 +148,14 @@ class Subject:
         place = torch.searchsorted(table, ids.cpu()).clamp(max=len(table) - 1)
         shift = torch.randint(1, len(table), ids.shape, generator=generator)
         return table[(place + shift) % len(table)].to(ids.device)
+
+    @property
+    def marks(self) -> list[int]:
+        """The special tokens that bound or fill a text: end, padding, beginning, separator."""
+        found: list[int] = []
+        for name in _MARKS:
+            found += _token_ids(getattr(self.config, name, None))
+        return [one for one in dict.fromkeys(found) if 0 <= one < self.vocab]
 
     def logits(
         self,
@@ -296,10 +306,14 @@ def special_ids(config: Any) -> set[int]:
     found: set[int] = set()
     for name, value in (vars(config) if hasattr(config, "__dict__") else {}).items():
         if name.endswith(_SPECIAL):
-            for one in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(one, int) and not isinstance(one, bool):
-                    found.add(one)
+            found.update(_token_ids(value))
     return found
+
+
+def _token_ids(value: Any) -> list[int]:
+    """The ids that one entry of a config names: one, several or none."""
+    some = value if isinstance(value, (list, tuple)) else [value]
+    return [one for one in some if isinstance(one, int) and not isinstance(one, bool)]
 
 
 def brief(error: BaseException) -> str:

@@ -30,7 +30,8 @@ class Change:
     """One change to one sequence.
 
     Token `cut` alone ("single"), every token from `cut` on ("suffix"), or every token from there on one and
-    the same ("constant"), which moves loads, statistics and rankings the furthest.
+    the same ("constant"), which moves loads, statistics and rankings the furthest. Tokens are random; but the
+    first of several is by turns also the one before the cut again, and each that bounds or fills a text.
     """
 
     seed: int
@@ -41,6 +42,10 @@ class Change:
         """(tokens, changed tokens), [1, n] both."""
         ids = subject.ids(self.seed, n)
         other = subject.others(ids, self.seed)
+        if self.kind != "single":
+            # In a large vocabulary random tokens are no copies, and special ones are never drawn.
+            first = [int(other[0, self.cut]), int(ids[0, self.cut - 1]), *subject.marks]
+            other[:, self.cut] = first[(self.seed + self.cut) % len(first)]
         changed = ids.clone()
         if self.kind == "constant":
             changed[:, self.cut :] = other[:, self.cut : self.cut + 1]
