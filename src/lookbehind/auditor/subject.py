@@ -10,6 +10,7 @@ import inspect
 import random
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -138,13 +139,13 @@ class Subject:
     def ids(self, seed: int, n: int, rows: int = 1) -> torch.Tensor:
         """Seeded random tokens [rows, n], none of them special."""
         generator = torch.Generator().manual_seed(1_000_003 * (seed + 1))
-        table = torch.tensor(self._plain_ids())
+        table = self._plain
         return table[torch.randint(len(table), (rows, n), generator=generator)].to(self.device)
 
     def others(self, ids: torch.Tensor, seed: int) -> torch.Tensor:
         """Tokens that differ from `ids` everywhere, seeded."""
         generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + 17)
-        table = torch.tensor(self._plain_ids())
+        table = self._plain
         place = torch.searchsorted(table, ids.cpu()).clamp(max=len(table) - 1)
         shift = torch.randint(1, len(table), ids.shape, generator=generator)
         return table[(place + shift) % len(table)].to(ids.device)
@@ -226,10 +227,12 @@ class Subject:
 
     # -- inside --------------------------------------------------------------------------------------------
 
-    def _plain_ids(self) -> list[int]:
+    @cached_property
+    def _plain(self) -> torch.Tensor:
+        """The tokens that are not special, ascending; made once, as a vocabulary may be large."""
         special = special_ids(self.config)
         plain = [one for one in range(self.vocab) if one not in special]
-        return plain if len(plain) >= 2 else list(range(self.vocab))
+        return torch.tensor(plain if len(plain) >= 2 else range(self.vocab))
 
     def _find_vocab(self) -> int:
         table = None
