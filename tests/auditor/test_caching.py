@@ -49,6 +49,21 @@ def test_a_model_without_a_cache_is_not_accused():
     assert outcomes["LB201"].reason == "Plain.forward takes no cache"
 
 
+def test_a_cache_among_kwargs_is_tried_or_said_to_be_unknown():
+    class Passes(FromZero):
+        def forward(self, input_ids, **kwargs):
+            return super().forward(input_ids, **kwargs)
+
+    class Wrapped(torch.nn.Sequential):
+        def forward(self, input_ids, **kwargs):
+            return self[0](input_ids, **kwargs)
+
+    assert checked(decoder(model=Passes)(0))["LB201"].verdict == "fail"
+    outcomes = checked(Wrapped(decoder(model=FromZero)(0)))
+    assert verdicts(outcomes) == ["not covered"] * 3
+    assert "what it takes through **kwargs is not known" in outcomes["LB201"].reason
+
+
 def test_the_finding_names_the_way_the_place_and_a_recipe_that_runs():
     model = decoder(model=FromZero)(0)
     found = checked(model)["LB201"]

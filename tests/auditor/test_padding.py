@@ -46,6 +46,14 @@ def test_without_a_mask_there_is_nothing_to_pad():
     assert "(LB101)" in outcomes["LB302"].reason
 
 
+def test_a_mask_among_kwargs_is_tried():
+    class Passes(IgnoredAlone):
+        def forward(self, input_ids, **kwargs):
+            return super().forward(input_ids, **kwargs)
+
+    assert checked(decoder(model=Passes)(0))["LB301"].verdict == "fail"
+
+
 def test_positions_counted_from_the_padding_and_the_remedy():
     class FromPadding(Masked):  # GPT-2
         def positions(self, slots, mask):

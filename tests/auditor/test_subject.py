@@ -5,6 +5,8 @@ from torch import nn
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import honest
+from tests.leaks.decoder import Decoder
+from tests.tiny_models import tiny
 
 
 class Returns(nn.Module):
@@ -73,6 +75,40 @@ def test_special_tokens_that_any_text_may_hold():
     model.config.eos_token_id, model.config.pad_token_id = [4, 5], 4
     model.config.bos_token_id, model.config.image_token_id = 99, 6
     assert Subject(model).marks == [4, 5], "99 is no token of 31, and images are none of text"
+
+
+def test_arguments_are_those_of_every_forward_that_the_words_are_handed_to():
+    class Passes(Decoder):
+        def forward(self, ids, **kwargs):
+            return super().forward(ids, **kwargs)
+
+    class Closed(Decoder):
+        def forward(self, ids, use_cache=False):
+            return super().forward(ids, use_cache=use_cache)
+
+    passes = Subject(honest(model=Passes))
+    assert all(passes.accepts(name) for name in ("ids", "attention_mask", "past_key_values"))
+    assert passes.logits(torch.zeros(1, 3, dtype=torch.long), use_cache=True).shape == (1, 3, 31)
+    closed = Subject(honest(model=Closed))
+    assert closed.accepts("use_cache") and not closed.accepts("past_key_values")
+    assert closed.lacks("cache") == ("not applicable", "Closed.forward takes no cache")
+
+
+def test_what_kwargs_take_is_not_known_but_of_transformers():
+    class Wrapped(nn.Sequential):
+        def forward(self, ids, **kwargs):
+            return self[0](ids, **kwargs)
+
+    verdict, reason = Subject(Wrapped(honest())).lacks("cache")
+    assert verdict == "not covered"
+    assert reason == (
+        "Wrapped.forward names no cache, and what it takes through **kwargs is not known; "
+        "name it in the signature"
+    )
+    bloom = Subject(tiny("bloom"))
+    assert not bloom.accepts("position_ids"), "it takes **kwargs, and transformers name all that they take"
+    told = "BloomForCausalLM.forward takes no position_ids, so"
+    assert bloom.lacks("position_ids", ", so") == ("not applicable", told)
 
 
 def test_blocks_are_the_layers_not_the_experts():

@@ -34,8 +34,15 @@ class Runner:
         model = case.make(seed)
         self.model = model.to(dtype) if isinstance(model, torch.nn.Module) else model
         self.dtype = dtype if isinstance(model, torch.nn.Module) else torch.float32
-        forward = self.model.forward if isinstance(self.model, torch.nn.Module) else self.model
-        self.names = set(inspect.signature(forward).parameters)
+        forwards = [self.model]
+        if isinstance(model, torch.nn.Module):
+            forwards = [vars(kind)["forward"] for kind in type(model).__mro__ if "forward" in vars(kind)]
+        self.names = set[str]()
+        for forward in forwards:  # each may hand its **kwargs on to the next
+            names = inspect.signature(forward).parameters
+            self.names |= set(names)
+            if "kwargs" not in names:
+                break
         self.config = getattr(model, "config", None)
 
     def out(self, ids: torch.Tensor, **given: Any) -> Any:

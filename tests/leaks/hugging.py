@@ -142,6 +142,19 @@ def late_static(base):
     return Late
 
 
+def prefill_ahead(base):
+    """With the cache on, a prompt's embeddings are centred on their mean; the rest goes through **kwargs."""
+
+    class Centred(base):
+        def forward(self, input_ids=None, **kwargs):
+            if not kwargs.get("use_cache") or input_ids.shape[1] == 1:
+                return super().forward(input_ids=input_ids, **kwargs)
+            x = self.model.embed_tokens(input_ids)
+            return super().forward(inputs_embeds=x - 0.5 * x.mean(1, keepdim=True), **kwargs)
+
+    return Centred
+
+
 def _closed(model):
     """Layer 1 writes nothing: its leak has no influence, for now (a zero-initialised adapter)."""
     model.model.layers[1].self_attn.o_proj.weight.data.zero_()
@@ -165,6 +178,15 @@ CASES = [
         None,
         {},
         "positions from the wrong counter of a static cache",
+    ),
+    Case(
+        "prefill_ahead",
+        llama(model=prefill_ahead),
+        "LB202",
+        None,
+        {},
+        "a subclass looks ahead while its cache is filled, and names no cache: it passes **kwargs on",
+        ("LB203",),
     ),
     Case(
         "static_window_oldest",

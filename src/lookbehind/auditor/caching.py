@@ -28,7 +28,7 @@ _AFTER = 2  # tokens decoded after a prompt
 def check(subject: Subject, plan: Plan) -> list[Outcome]:
     """One outcome for each rule."""
     if cache_name(subject) is None:
-        return [Outcome(rule, "not applicable", f"{subject.name}.forward takes no cache") for rule in RULES]
+        return [Outcome(rule, *subject.lacks("cache")) for rule in RULES]
     if plan.failed("LB101") is not None:
         reason = "outputs depend on later tokens (LB101): a cache, which does not know them, must differ"
         return [Outcome(rule, "not covered", reason) for rule in RULES]

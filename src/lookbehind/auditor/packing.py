@@ -25,7 +25,9 @@ def check(subject: Subject, plan: Plan) -> list[Outcome]:
     of ones says that every token may be read. For its models the sub-cases beside that promise are told in
     the reason; for every other model they are findings.
     """
-    why = _not_applicable(subject)
+    if not subject.accepts("position_ids"):
+        return [Outcome("LB401", *subject.lacks("position_ids", ": documents cannot be told apart"))]
+    why = _no_promise(subject)
     if why is not None:
         return [Outcome("LB401", "not applicable", why)]
     blocker = plan.failed("LB101", "LB102")
@@ -63,9 +65,7 @@ def check(subject: Subject, plan: Plan) -> list[Outcome]:
     return [outcome(subject, plan, "LB401", own, lambda plan: build(plan, False, None)[:2], what)]
 
 
-def _not_applicable(subject: Subject) -> str | None:
-    if not subject.accepts("position_ids"):
-        return f"{subject.name}.forward takes no position_ids: documents cannot be told apart"
+def _no_promise(subject: Subject) -> str | None:
     if not subject.is_hf:
         return None
     masks = sys.modules.get("transformers.masking_utils")

@@ -30,7 +30,7 @@ def _padded(subject: Subject, plan: Plan, side: str, together: bool) -> Outcome:
     rule = "LB301" if side == "left" else "LB302"
     if not subject.accepts("attention_mask"):
         without = "; what stands on the right of a row is its future (LB101)" if side == "right" else ""
-        return Outcome(rule, "not applicable", f"{subject.name}.forward takes no attention_mask{without}")
+        return Outcome(rule, *subject.lacks("attention_mask", without))
     blocker = plan.failed("LB101", "LB102")
     if blocker is not None:
         reason = f"outputs depend on later tokens or on the length ({blocker}), of which padding changes both"

@@ -96,7 +96,8 @@ not declared.
         "decoding token by token with a cache equals the full forward",
         """
 The sequence is fed one token at a time with the cache that the model returned, and the outputs are compared
-with one forward of the whole. Both are repeated in float64.
+with one forward of the whole. Both are repeated in float64. The cache is the argument that the forward
+names for it, or that of a class which it extends and hands its **kwargs to.
 
 Usual causes: positions that restart at 0, a mask aligned top-left, rotary embeddings applied twice, state
 that is not carried.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lookbehind.auditor.report import Verdict
 from lookbehind.errors import InputError
 
 # Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
@@ -49,6 +50,16 @@ class Subject:
         self.seed = 0
         self._forward: Callable[..., Any] = self.module.forward if self.module is not None else model
         self._names, self._open, self._first = _parameters(self._forward)
+        # What a forward does not name it may hand on through **kwargs to that of the class which it extends.
+        self._library = False  # whether the last of them is one of transformers: they name all that they take
+        further = self._open
+        for kind in type(self.module).__mro__ if self.module is not None else ():
+            if not further or kind is torch.nn.Module:
+                break
+            if "forward" in vars(kind):
+                names, further, _ = _parameters(vars(kind)["forward"])
+                self._names |= names
+                self._library = kind.__module__.startswith("transformers.")
         self.vocab = vocab if vocab is not None else self._find_vocab()
         if self.vocab < 2:
             raise InputError(f"vocab: at least 2 token ids are needed to change a token; got {self.vocab}")
@@ -88,8 +99,18 @@ class Subject:
         return name if isinstance(name, str) else None
 
     def accepts(self, name: str) -> bool:
-        """Whether its forward names this argument. `**kwargs` alone does not count: it may swallow all."""
+        """Whether its forward names this argument, or that of a class which it hands its `**kwargs` to.
+
+        `**kwargs` alone does not count: it may swallow all.
+        """
         return name in self._names
+
+    def lacks(self, what: str, without: str = "") -> tuple[Verdict, str]:
+        """The verdict and reason of a rule about something that its forward does not name."""
+        if self._open and not self._library:
+            told = f"{self.name}.forward names no {what}, and what it takes through **kwargs is not known"
+            return "not covered", f"{told}; name it in the signature"
+        return "not applicable", f"{self.name}.forward takes no {what}{without}"
 
     def switches(self, name: str) -> bool:
         """Whether this argument reaches it: named, or through `**kwargs` to its config's reader."""
