@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from lookbehind.auditor.architectures import tiny as architecture
 from lookbehind.errors import InputError
 from lookbehind.predict import context, decode_steps, encode, next_tokens
 from tests.models import tiny
+from tests.tiny_models import Plain
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,24 @@ def test_decoding_stops_at_the_end_of_the_text(model_and_tokenizer, monkeypatch)
     first = next_tokens(model, tokenizer, "x", k=1)[0].id
     monkeypatch.setattr(model.generation_config, "eos_token_id", first)
     assert len(decode_steps(model, tokenizer, "x", steps=5).steps) == 1
+
+
+@pytest.mark.parametrize("name", ["MambaForCausalLM", "RecurrentGemmaForCausalLM"])
+def test_steps_of_a_model_that_returns_no_cache_are_refused(model_and_tokenizer, name):
+    tokenizer = model_and_tokenizer[1]
+    with pytest.raises(
+        InputError, match=f"steps: they need a cache of keys and values, and {name} keeps none"
+    ):
+        decode_steps(architecture(name, vocab_size=len(tokenizer)), tokenizer, "def parse(", steps=2)
+
+
+def test_steps_of_a_model_that_takes_no_cache_are_refused_before_it_runs(model_and_tokenizer):
+    tokenizer = model_and_tokenizer[1]
+    model = Plain(vocabulary=len(tokenizer))
+    assert len(next_tokens(model, tokenizer, "def parse(", k=3)) == 3
+    model.register_forward_pre_hook(lambda *_: pytest.fail("it was called"))
+    with pytest.raises(InputError, match="and Plain keeps none; leave steps out"):
+        decode_steps(model, tokenizer, "def parse(", steps=1)
 
 
 def test_empty_text_is_refused(model_and_tokenizer):

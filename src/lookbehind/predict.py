@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,13 +158,16 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     Stops early at the model's end-of-text token.
 
     Raises:
-        InputError: as `next_tokens`, or text and steps together exceed the context.
+        InputError: as `next_tokens`, text and steps together exceed the context, or the model keeps no cache.
         RecordError: the model's attention cannot be recorded exactly.
     """
     import torch
 
     if steps < 1:
         raise InputError(f"steps: at least 1 is needed; got {steps}")
+    taken = signature(model.forward).parameters
+    if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
+        raise _without_cache(model)
     ids = encode(model, tokenizer, text, room=steps - 1)
     ends = _end_ids(model)
     found: list[tuple[NextToken, NextTokens]] = []
@@ -178,9 +182,9 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
             found.append((chosen, candidates))
             if len(found) == steps or chosen.id in ends:
                 break
-            cache = output.past_key_values
+            cache = getattr(output, "past_key_values", None)
             if cache is None:
-                raise InputError(f"{type(model).__name__}: keeps no cache of keys and values; steps need one")
+                raise _without_cache(model)
             shown += chosen.token
             fed = torch.tensor([[chosen.id]], device=ids.device)
     kinds, counts, heads = _kinds(recorder.tape())
@@ -240,6 +244,12 @@ def context(model: Any) -> int | None:
         config = config.get_text_config()
     limit = getattr(config, "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _without_cache(model: Any) -> InputError:
+    return InputError(
+        f"steps: they need a cache of keys and values, and {type(model).__name__} keeps none; leave steps out"
+    )
 
 
 def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, k: int) -> NextTokens:
