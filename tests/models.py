@@ -36,6 +36,13 @@ def bare() -> Any:
     return tiny()[0]
 
 
+def narrow() -> tuple[Any, Any]:
+    """A model that has fewer tokens than its tokenizer."""
+    from lookbehind.auditor.architectures import tiny as architecture
+
+    return architecture("GPT2LMHeadModel"), tiny()[1]
+
+
 def broken() -> Any:
     """A factory that fails."""
     raise RuntimeError("the weights are on the other disk")

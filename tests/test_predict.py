@@ -118,6 +118,22 @@ def test_a_text_may_fill_the_context_to_the_last_position(model_and_tokenizer):
     assert encode(model, tokenizer, "def parse(", room=64 - n).shape == (1, n)
 
 
+def test_a_tokenizer_wider_than_the_model_is_refused_with_both_numbers(model_and_tokenizer):
+    tokenizer = model_and_tokenizer[1]
+    narrow = architecture("GPT2LMHeadModel")
+    known = narrow.get_input_embeddings().num_embeddings
+    most = max(tokenizer("def parse(")["input_ids"])
+    assert most >= known
+    with pytest.raises(InputError) as caught:
+        next_tokens(narrow, tokenizer, "def parse(")
+    assert str(caught.value) == (
+        f"text: the tokenizer gives token {most}, but the model has {known:,} tokens; "
+        "give the tokenizer that the model was made with"
+    )
+    narrow.resize_token_embeddings(most + 1)
+    assert encode(narrow, tokenizer, "def parse(").max() == most
+
+
 def test_a_model_that_states_no_context_has_none():
     assert context(torch.nn.Linear(1, 1)) is None
 

@@ -142,7 +142,8 @@ def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextToken
         k: how many; the whole vocabulary if it has fewer.
 
     Raises:
-        InputError: the text is empty or longer than the model's context, or k is less than 1.
+        InputError: the text is empty or longer than the model's context, its tokens are none of the model's,
+            or k is less than 1.
     """
     import torch
 
@@ -213,7 +214,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
         room: tokens that will be generated after it.
 
     Raises:
-        InputError: nothing to read, or more than the model's context.
+        InputError: nothing to read, more than the model's context, or a token that the model does not have.
     """
     import torch
 
@@ -223,6 +224,12 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
     ids = tokenizer(text, verbose=False)["input_ids"]
     if not ids:
         raise InputError(f"text: {text[:40]!r} has no token for this tokenizer; give at least one")
+    known = _known(model)
+    if known is not None and max(ids) >= known:
+        raise InputError(
+            f"text: the tokenizer gives token {max(ids)}, but the model has {known:,} tokens; "
+            "give the tokenizer that the model was made with"
+        )
     limit = context(model)
     if limit is not None and len(ids) + room > limit:
         extra = f" and {room} more are to be generated" if room else ""
@@ -250,6 +257,16 @@ def _without_cache(model: Any) -> InputError:
     return InputError(
         f"steps: they need a cache of keys and values, and {type(model).__name__} keeps none; leave steps out"
     )
+
+
+def _known(model: Any) -> int | None:
+    """How many tokens the model has embeddings for, or None if it does not say."""
+    try:
+        table = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):  # no model of transformers, or one without a table
+        return None
+    size = getattr(table, "num_embeddings", None)
+    return size if isinstance(size, int) else None
 
 
 def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, k: int) -> NextTokens:

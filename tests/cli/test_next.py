@@ -52,6 +52,11 @@ def test_a_bar_is_as_long_as_its_share(share, cells):
         (["x", "-m", "./none"], "model ./none: there is no such directory; give a local directory, a hub id"),
         (["x" * 900, *TINY], "but the model's context is 64; shorten it or choose another model"),
         (["x", "-m", "tests.models:bare"], "came without a tokenizer"),
+        (["return", "-m", "tests.models:narrow"], "give the tokenizer that the model was made with"),
+        (
+            ["return", "--steps", 2, "-m", "tests.models:narrow"],
+            "but the model has 96 tokens; give the tokenizer",
+        ),
     ],
 )
 def test_bad_input_is_said_in_words(arguments, words):

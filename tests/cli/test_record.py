@@ -76,6 +76,10 @@ def test_record_as_json(tmp_path):
             ["x", "-o", "a.tape", "-g", 900, *TINY],
             "and 900 more are to be generated, but the model's context is 64",
         ),
+        (
+            ["return", "-o", "a.tape", "-m", "tests.models:narrow"],
+            "but the model has 96 tokens; give the tokenizer that the model was made with",
+        ),
         (["x", "-o", "a.tape", "-m", "taken"], "model taken: the directory has no config.json"),
     ],
 )
