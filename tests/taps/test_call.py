@@ -72,6 +72,62 @@ def test_what_was_misunderstood_is_refused(change):
         replace(one, **change).prove(output(one))
 
 
+HALVES = [torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scale": 0.33},
+        {"softcap": 3.0},
+        {"sinks": torch.zeros(4)},
+        {"alibi": torch.tensor([0.0, 0.0, 0.0, 0.1])},
+        {"spans": [Full().spans(24)] * 2},
+        {"spans": [(Causal() & Window(20)).spans(24)] * 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_misunderstood_is_refused_in_half_precision_too(change, dtype):
+    one = call(24, 24, dtype=dtype)
+    one = replace(one, q=2 * one.q)
+    one.prove(output(one))
+    with pytest.raises(RecordError, match=r"layer: query \d+ of 24 comes out"):
+        replace(one, **change).prove(output(one))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("size", [1.0, 10.0, 100.0, 3000.0])
+def test_however_large_scores_are_another_mask_is_refused(size, dtype):
+    one = call(24, 24, dtype=dtype)
+    one = replace(one, q=size * one.q)
+    one.prove(output(one))
+    with pytest.raises(RecordError, match=r"layer: query \d+ of 24 comes out"):
+        replace(one, spans=[Full().spans(24)] * 2).prove(output(one))
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("size", [0.1, 1.0, 10.0])
+def test_kernels_that_round_scores_and_weights_pass(size, dtype):
+    one = call(200, 200, dtype=dtype)
+    one = replace(one, q=size * one.q)
+    k, v = (part.repeat_interleave(2, 1) for part in (one.k, one.v))
+    s = (one.q @ k.mT) * one.scale
+    for softcap in (None, 5.0):
+        capped = s if softcap is None else softcap * torch.tanh(s / softcap)
+        capped = capped.masked_fill(~torch.from_numpy(one.spans[0].mask()), -torch.inf)
+        replace(one, softcap=softcap).prove(capped.softmax(-1) @ v)
+
+
+def test_uniform_weights_below_what_float16_holds_exactly_pass():
+    n = 90_000
+    q, k, v = torch.zeros(1, 1, 1, 8).half(), torch.zeros(1, 1, n, 8).half(), torch.ones(1, 1, n, 2).half()
+    one = Call("layer", q, k, v, [Causal().spans(1, n)], 1.0)
+    weights = torch.full((n,), 1 / n).half()
+    assert abs(float(weights[0]) * n - 1) > 1e-3
+    one.prove((weights.float() @ v[0, 0].float()).half()[None, None, None])
+
+
 def test_nan_is_refused_and_a_row_without_keys_is_not_looked_at():
     one = call(n_queries=6, n_keys=4)  # the first two queries precede every key
     found = output(one)
