@@ -496,6 +496,11 @@ def state(model):
     return AttentionInterface.get_interface, hooks, torch.overrides._len_torch_function_stack()
 
 
+def vars_of(model):
+    hooks = [(name, dict(held)) for m in model.modules() for name, held in vars(m).items() if "hooks" in name]
+    return state(model), hooks
+
+
 def test_everything_is_restored_whatever_happens():
     model = tiny("llama", "sdpa")
     before = state(model)
@@ -509,6 +514,62 @@ def test_everything_is_restored_whatever_happens():
         model(ids(4))
         model(torch.full((1, 4), 9999))  # no such token
     assert state(model) == before
+    assert recorder.tape().n_queries == 4
+
+
+PLACES = (
+    "lookbehind/recorder.py",
+    "taps/stack.py",
+    "taps/function.py",
+    "taps/interface.py",
+    "torch/nn/modules/module.py",
+)
+
+
+def interrupted(act, line):
+    """Call `act`, and Ctrl-C at the line of that number in PLACES; whether it came."""
+    count = 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        count += event == "line" and frame.f_code.co_filename.endswith(PLACES)
+        if count > line:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        act()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_an_interrupt_on_the_way_in_or_out_leaves_nothing_on_the_model(leaving):
+    model = Plain(layers=1)
+    state(model)  # imports transformers
+    before, line, came = vars_of(model), 1, True  # at line 0 nothing was begun
+    while came:
+        recorder = record(model)
+        if leaving:
+            recorder.__enter__()
+            came = interrupted(lambda one=recorder: one.__exit__(None, None, None), line)
+        else:
+            came = interrupted(recorder.__enter__, line)
+            if not came:
+                recorder.__exit__(None, None, None)
+        assert vars_of(model) == before, line
+        line += 1
+    assert line > 50
+    with torch.no_grad():
+        model(ids(4))
+    with torch.no_grad(), record(model) as recorder:
+        model(ids(4))
     assert recorder.tape().n_queries == 4
 
 

@@ -30,7 +30,6 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +51,7 @@ from lookbehind.taps.logits import returned
 from lookbehind.taps.stack import Frame, ModuleStack
 from lookbehind.taps.statistics import joined as joined_statistics
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _recorded: list[Recorder] = []
 
 
@@ -93,45 +92,66 @@ class Recorder:
         self._model, self._to, self._tokenizer = model, to, tokenizer
         self._stack = ModuleStack(model, self._begin, self._enter, self._end, self._drop)
         self._functions = FunctionTap(self._stack, self._take)
+        self._interface = InterfaceTap(self._stack, self._take)
         self._batches: list[Batch] = []
         self._forward: Forward | None = None
         self._seen: set[str] = set()
         self._ran = False
         self._writer: TapeWriter | None = None
-        self._entered: ExitStack | None = None
+        self._entered = False
         self._done: dict[tuple[int, int, int], Tape] = {}
         self._ids: list[torch.Tensor | None] = []
         self._candidates: set[int] = set()
         self._steps: list[int] = []
 
     def __enter__(self) -> Recorder:
-        if self._entered is not None or self._ran:
+        if self._entered or self._ran:
             raise RecordError("record: a recorder records once; call record() again")
-        with _lock:
-            for other in _recorded:
-                if not other._stack.names.keys().isdisjoint(self._stack.names):
-                    raise RecordError(
-                        f"record: {type(self._model).__name__} is being recorded already; leave that "
-                        "recording first"
-                    )
-            _recorded.append(self)
-        with ExitStack() as opened:
-            opened.callback(_recorded.remove, self)
+        try:
+            with _lock:
+                for other in _recorded:
+                    if not other._stack.names.keys().isdisjoint(self._stack.names):
+                        raise RecordError(
+                            f"record: {type(self._model).__name__} is being recorded already; leave that "
+                            "recording first"
+                        )
+                _recorded.append(self)
             if self._to is not None:
                 self._writer = TapeWriter(self._to, _meta(self._model))
-            opened.enter_context(self._stack)
-            opened.enter_context(InterfaceTap(self._stack, self._take))
-            opened.enter_context(self._functions)
-            self._entered = opened.pop_all()
-        return self
+            self._interface.__enter__()
+            self._functions.__enter__()
+            self._stack.__enter__()
+            self._entered = True
+            return self
+        except BaseException:
+            try:
+                self._close()
+            finally:
+                self._close()  # once more, in case Ctrl-C cut it off
+            if self._writer is not None:
+                self._writer.discard()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._entered is not None  # it was entered
-        self._entered.close()
+        try:
+            self._close()
+        finally:
+            self._close()  # once more, in case Ctrl-C cut it off
+            self._finish(error)
+
+    def _close(self) -> None:
+        """Take off what is on, the stack's hooks first: without them no tap does anything."""
+        for one in (self._stack, self._functions, self._interface):
+            one.__exit__(None, None, None)
+        with _lock:
+            if self in _recorded:
+                _recorded.remove(self)
         self._forward = None
-        self._entered = None
+        self._entered = False
+
+    def _finish(self, error: BaseException | None) -> None:
         if self._writer is None:
             return
         if not self._batches:
@@ -167,7 +187,7 @@ class Recorder:
         if not self._batches:
             raise RecordError(self._nothing())
         if self._to is not None:
-            if self._entered is not None:
+            if self._entered:
                 raise RecordError("tapes(): a tape that is being written is read after recording has ended")
             return [load(self._to)]
         return [self._tape(batch, row) for batch in self._batches for row in range(batch.size)]
@@ -199,7 +219,7 @@ class Recorder:
         ]
 
     def __repr__(self) -> str:
-        state = "recording" if self._entered is not None else "done" if self._ran else "not entered"
+        state = "recording" if self._entered else "done" if self._ran else "not entered"
         sequences = sum(batch.size for batch in self._batches)
         return f"<Recorder of {type(self._model).__name__}: {state}, {sequences} sequences>"
 
@@ -209,8 +229,8 @@ class Recorder:
         self._ran = True
         if not self._functions.sees:
             raise RecordError(
-                f"{frame.name}: another recording that began earlier has ended earlier; leave recordings "
-                "in the reverse order of entering them"
+                f"{frame.name}: a torch function mode that was entered before this recording was left within "
+                "it, and took the recording's own away; leave them in the reverse order of entering them"
             )
         self._forward = Forward(self._batches, _token_ids(frame), self._statistics)
 

@@ -71,6 +71,27 @@ def test_scores_that_are_no_attention_pass():
     assert len(recorder.tapes()) == 2
 
 
+def test_a_mode_left_out_of_order_is_said():
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    mode, model = Mode(), One(imported_by_name)
+    mode.__enter__()
+    with record(model):
+        mode.__exit__(None, None, None)
+        with pytest.raises(
+            RecordError, match=r"One: a torch function mode .* leave them in the reverse order"
+        ):
+            model(X)
+        torch.overrides._pop_mode()
+    with record(model):
+        mode.__enter__()
+    model(X)
+    assert torch.overrides._get_current_function_mode_stack() == [mode]
+    mode.__exit__(None, None, None)
+
+
 @pytest.mark.parametrize(
     "scores",
     [

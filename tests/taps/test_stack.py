@@ -75,6 +75,17 @@ def test_an_interrupt_is_noticed_at_the_next_forward(told):
         assert log[-5:] == ["drop", "begin Outer", "enter Outer", "enter inner", "end"]
 
 
+def test_a_hook_that_is_left_behind_does_nothing(told):
+    model, stack, log = told
+    stack.__enter__()
+    stack.active = False
+    model(torch.zeros(1, 2), lambda y: y)
+    assert log == [] and not stack.frames
+    stack.__exit__(None, None, None)
+    stack.__exit__(None, None, None)
+    assert not any(hooks for m in model.modules() for name, hooks in vars(m).items() if "_hooks" in name)
+
+
 def test_a_mask_is_read_once_per_forward(told):
     model, stack, log = told
     mask, q = torch.ones(2, 2), torch.zeros(1, 1, 2, 4)

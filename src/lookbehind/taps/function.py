@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -49,9 +50,21 @@ class FunctionTap(TorchFunctionMode):
 
     @property
     def sees(self) -> bool:
-        """Whether calls reach this tap: modes left in another order than entered remove one another."""
+        """Whether calls reach this tap: a mode left in another order than entered removes another."""
         modes = overrides._get_current_function_mode_stack()  # pyright: ignore[reportPrivateUsage]
         return any(mode is self for mode in modes)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave, as far as it was entered and whatever was entered since."""
+        above: list[Any] = []
+        while self.sees:
+            mode = overrides._pop_mode()  # pyright: ignore[reportPrivateUsage]
+            if mode is not self:
+                above.append(mode)
+        for mode in reversed(above):
+            overrides._push_mode(mode)  # pyright: ignore[reportPrivateUsage]
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -63,8 +63,10 @@ class InterfaceTap:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Leave, as far as it was entered."""
         with _lock:
-            _taps.remove(self)
+            if self in _taps:
+                _taps.remove(self)
             if not _taps:
                 _restore()
 

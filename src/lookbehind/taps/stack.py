@@ -1,7 +1,7 @@
 """Which module of the recorded model is running, and where a forward begins and ends.
 
 Forward hooks keep the stack; they are the one thing that is attached to the model, and they are taken off
-again.
+again. A hook that an interrupt (Ctrl-C) leaves behind does nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ import torch
 from lookbehind.errors import RecordError
 
 Frames = list["Frame"]
+
+# Where a module keeps its hooks, and beside them how each is called.
+_HOOKS = {
+    "_forward_pre_hooks": ("_forward_pre_hooks_with_kwargs",),
+    "_forward_hooks": ("_forward_hooks_with_kwargs", "_forward_hooks_always_called"),
+}
 
 
 @dataclass(eq=False)
@@ -44,6 +50,9 @@ class Frame:
 class ModuleStack:
     """The modules at work, outermost first, while entered.
 
+    Attributes:
+        active: whether hooks do anything.
+
     Args:
         model: the recorded model.
         begin: called with the outermost frame before a forward.
@@ -65,14 +74,14 @@ class ModuleStack:
             self.names[module] = name or type(model).__name__
         self.frames: Frames = []
         self.silent = 0
+        self.active = False
         self._begin, self._enter, self._end, self._drop = begin, enter, end, drop
-        self._handles: list[Any] = []
         self._thread = 0
 
     @property
     def top(self) -> Frame | None:
         """The innermost module at work, None outside a forward and where a tap asked for silence."""
-        return self.frames[-1] if self.frames and not self.silent else None
+        return self.frames[-1] if self.active and self.frames and not self.silent else None
 
     def once(self, mask: Any, q: torch.Tensor, k: torch.Tensor, read: Callable[[], Any]) -> Any:
         """What `read` finds in a mask, asked once per forward though every layer is given the same one."""
@@ -88,22 +97,24 @@ class ModuleStack:
         for module in self.names:
             if _is_plain_leaf(module):
                 continue
-            self._handles.append(
-                module.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True)
-            )
-            self._handles.append(module.register_forward_hook(self._after))
-            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
+            module.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True)
+            module.register_forward_hook(self._after)
+            module.register_forward_hook(self._leave, always_call=True)
+        self.active = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        """Leave, as far as it was entered."""
+        self.active = False
+        for module in self.names:
+            _take_off(module, self)
         self._reset()
 
     def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not self.active:
+            return
         if threading.get_ident() != self._thread:
             raise RecordError(
                 f"{self.names[module]}: the recorded model is called from another thread than the one that "
@@ -124,12 +135,14 @@ class ModuleStack:
 
     def _after(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called only where the forward returned."""
-        if len(self.frames) == 1 and self.frames[0].module is module:
+        if self.active and len(self.frames) == 1 and self.frames[0].module is module:
             frame = self.frames.pop()
             self._end(frame, output)
 
     def _leave(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called in any case: what is still on the stack from this module on was left by an exception."""
+        if not self.active:
+            return
         depth = next((n for n, frame in enumerate(self.frames) if frame.module is module), None)
         if depth == 0:
             self._reset()
@@ -142,6 +155,16 @@ class ModuleStack:
         if self.frames:
             self.frames.clear()
             self._drop()
+
+
+def _take_off(module: torch.nn.Module, owner: ModuleStack) -> None:
+    """Remove the owner's hooks from a module: by whose they are, because an interrupt may lose a handle."""
+    for name, flags in _HOOKS.items():
+        hooks = getattr(module, name)
+        for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is owner]:
+            for flag in flags:
+                getattr(module, flag).pop(key, None)
+            del hooks[key]
 
 
 def _is_plain_leaf(module: torch.nn.Module) -> bool:
