@@ -263,6 +263,23 @@ def test_inference_mode_and_grad_both_work():
     assert not recorder.tape().layer(0).q.requires_grad
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_checkpointing_runs_again_within_backward_is_not_recorded_again(reentrant):
+    model = tiny("llama", "sdpa").train()
+    model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    model(ids(6), labels=ids(6)).loss.backward()
+    plain = model.lm_head.weight.grad.clone()
+    model.zero_grad()
+    with record(model) as recorder:
+        model(ids(6), labels=ids(6)).loss.backward()
+        model(ids(5))
+    assert torch.equal(model.lm_head.weight.grad, plain)
+    assert [tape.n_queries for tape in recorder.tapes()] == [6, 5]
+    assert [layer.name for layer in recorder.tapes()[0].layers] == [
+        f"model.layers.{n}.self_attn" for n in (0, 1)
+    ]
+
+
 def test_a_part_of_a_larger_model_is_recorded_alone():
     model = tiny("llama", "sdpa")
     with torch.no_grad(), record(model.model) as recorder:

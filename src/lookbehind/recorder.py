@@ -248,9 +248,8 @@ class Recorder:
                 return
 
     def _take(self, call: Call, output: torch.Tensor) -> None:
-        # Gradient checkpointing runs a forward again within backward: it was recorded the first time.
         forward = self._forward
-        if forward is None or torch._C._current_graph_task_id() != -1:  # pyright: ignore[reportPrivateUsage]
+        if forward is None:
             return
         if forward.samples(call):
             call.prove(output)

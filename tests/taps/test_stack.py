@@ -62,10 +62,11 @@ def test_an_exception_drops_the_forward_unless_the_model_caught_it(told):
         assert log[-1] == "end" and not stack.frames
 
 
-def test_an_interrupt_is_noticed_at_the_next_forward(told):
-    def interrupt(y):
-        raise KeyboardInterrupt
+def interrupt(y):
+    raise KeyboardInterrupt
 
+
+def test_an_interrupt_is_noticed_at_the_next_forward(told):
     model, stack, log = told
     with stack:
         with pytest.raises(KeyboardInterrupt):
@@ -73,6 +74,24 @@ def test_an_interrupt_is_noticed_at_the_next_forward(told):
         assert len(stack.frames) == 2  # no hook was called
         model(torch.zeros(1, 2), lambda y: y)
         assert log[-5:] == ["drop", "begin Outer", "enter Outer", "enter inner", "end"]
+
+
+def test_after_an_interrupt_a_part_of_the_model_may_run_alone(told):
+    model, stack, log = told
+    with stack:
+        with pytest.raises(KeyboardInterrupt):
+            model(torch.zeros(1, 2), interrupt)
+        model.inner(torch.zeros(1, 2), lambda y: y)
+        assert log[-4:] == ["drop", "begin inner", "enter inner", "end"]
+
+
+def test_a_module_may_run_within_itself(told):
+    model, stack, log = told
+    x = torch.zeros(1, 2)
+    with stack:
+        model(x, lambda y: model(y, lambda z: z))
+    assert log[:1] + log[-1:] == ["begin Outer", "end"] and log.count("enter Outer") == 2
+    assert "drop" not in log
 
 
 def test_a_hook_that_is_left_behind_does_nothing(told):

@@ -6,10 +6,11 @@ again. A hook that an interrupt (Ctrl-C) leaves behind does nothing.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class Frame:
     Attributes:
         module: the module. name: its path within the recorded model.
         args, kwargs: what its forward was given.
+        caller: the Python frame that calls it, in which it is at work.
         products: sizes (rows, columns) of products of activations computed in it, which a softmax may turn
             into weights.
         scratch: what a tap remembers between two operations of this module.
@@ -42,6 +44,7 @@ class Frame:
     name: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    caller: FrameType | None = None
     products: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     scratch: Any = None
     masks: dict[Any, tuple[Any, Any]] = field(default_factory=dict[Any, tuple[Any, Any]])
@@ -81,7 +84,14 @@ class ModuleStack:
     @property
     def top(self) -> Frame | None:
         """The innermost module at work, None outside a forward and where a tap asked for silence."""
-        return self.frames[-1] if self.active and self.frames and not self.silent else None
+        return self.frames[-1] if self.frames and not self.silent and self._heeds else None
+
+    @property
+    def _heeds(self) -> bool:
+        """Whether calls count. What gradient checkpointing runs again within backward (on a card, in a thread
+        of its own) was recorded the first time.
+        """
+        return self.active and torch._C._current_graph_task_id() == -1  # pyright: ignore[reportPrivateUsage]
 
     def once(self, mask: Any, q: torch.Tensor, k: torch.Tensor, read: Callable[[], Any]) -> Any:
         """What `read` finds in a mask, asked once per forward though every layer is given the same one."""
@@ -113,7 +123,7 @@ class ModuleStack:
         self._reset()
 
     def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not self.active:
+        if not self._heeds:
             return
         if threading.get_ident() != self._thread:
             raise RecordError(
@@ -125,9 +135,10 @@ class ModuleStack:
                 f"{self.names[module]}: is being compiled, and inside a compiled graph no call can be seen; "
                 "run it uncompiled (generate(..., disable_compile=True))"
             )
-        if self.frames and self.frames[0].module is module:
+        caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+        if self.frames and not _within(caller, self.frames[0].caller):
             self._reset()  # an interrupt (Ctrl-C) left the forward before without calling any hook
-        frame = Frame(module, self.names[module], args, kwargs)
+        frame = Frame(module, self.names[module], args, kwargs, caller)
         if not self.frames:
             self._begin(frame)
         self.frames.append(frame)
@@ -135,26 +146,33 @@ class ModuleStack:
 
     def _after(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called only where the forward returned."""
-        if self.active and len(self.frames) == 1 and self.frames[0].module is module:
+        if self._heeds and len(self.frames) == 1 and self.frames[0].module is module:
             frame = self.frames.pop()
             self._end(frame, output)
 
     def _leave(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """Called in any case: what is still on the stack from this module on was left by an exception."""
-        if not self.active:
+        if not self._heeds:
             return
-        depth = next((n for n, frame in enumerate(self.frames) if frame.module is module), None)
-        if depth == 0:
+        # The innermost occurrence: a module may call itself.
+        places = [n for n, frame in enumerate(self.frames) if frame.module is module]
+        if not places:
+            return
+        if places[-1] == 0:
             self._reset()
-        elif depth is not None:
-            # The innermost occurrence: a module may call itself.
-            while self.frames.pop().module is not module:
-                pass
+        else:
+            del self.frames[places[-1] :]
 
     def _reset(self) -> None:
         if self.frames:
             self.frames.clear()
             self._drop()
+
+
+def _within(inner: FrameType | None, outer: FrameType | None) -> bool:
+    while inner is not None and inner is not outer:
+        inner = inner.f_back
+    return inner is not None
 
 
 def _take_off(module: torch.nn.Module, owner: ModuleStack) -> None:
