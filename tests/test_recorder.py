@@ -437,7 +437,7 @@ def test_odd_calls_are_refused_by_reason():
     told = refused(Odd(lambda q, k, v: F.scaled_dot_product_attention(q, k[:, :, :4], v[:, :, :4])), X)
     assert "6 queries meet 4 keys" in told
     told = refused(Odd(lambda q, k, v: F.scaled_dot_product_attention(q[:, :, :4], k, v)), X)
-    assert "the cache holds 2 positions, and no sequence of 2 was recorded" in told
+    assert "Odd: 4 queries meet 6 keys in a forward that begins a sequence" in told
     told = refused(Odd(lambda q, k, v: torch.softmax(q @ k.mT, -1) @ v), X)
     assert "Odd multiplies queries and keys itself" in told
     told = refused(Odd(lambda q, k, v: nn.Softmax(-1)(torch.einsum("bhid,bhjd->bhij", q, k)) @ v), X)

@@ -89,6 +89,9 @@ def told(batches, *calls, past=None):
 
 def test_what_does_not_continue_is_refused():
     batches = []
+    for past in (None, 0):  # keys beside the queries' own, compressed ones say
+        said = told(batches, call(0, 5, K[:, :, :7]), past=past)
+        assert "layer: 5 queries meet 7 keys in a forward that begins a sequence; only self-att" in said
     forward(batches, call(0, 5), call(0, 5, module="other"))
     changed = K[:, :, :6].clone()
     changed[0, 1, 3, 2] += 1

@@ -143,10 +143,7 @@ class Forward:
             )
         before = batch.length
         if batch.length == 0 and shift:
-            raise RecordError(
-                f"{call.module}: {n_queries} queries meet {n_keys} keys in a forward that begins a sequence; "
-                "only self-attention can be recorded"
-            )
+            raise RecordError(_odd_beginning(call))
         prints = fingerprint(call.k[:, :, : length - shift])
         known = batch.layers.get(name)
         if batch.length and known is None:
@@ -235,6 +232,8 @@ class Forward:
         if n_keys == n_queries or 0 < reach <= n_queries:
             # All keys are the queries' own; or a preallocated cache, of which nothing else is read.
             return Batch(size)
+        if not self._batches:
+            raise RecordError(_odd_beginning(call))
         # A preallocated cache may be longer than the sequence, a sliding one shorter.
         known = [b for b in self._batches if b.length + n_queries >= reach]
         return self._extended(name, call, known, n_keys - n_queries)
@@ -291,6 +290,13 @@ def _weights(heads: int, dim: int) -> torch.Tensor:
 
 def _reach(spans: Spans) -> int:
     return int(spans.stops.max()) if len(spans.stops) else 0
+
+
+def _odd_beginning(call: Call) -> str:
+    return (
+        f"{call.module}: {call.q.shape[2]} queries meet {call.k.shape[2]} keys in a forward that begins a "
+        "sequence; only self-attention can be recorded, with a cache that was empty when recording began"
+    )
 
 
 def _changed(module: str, kept: torch.Tensor, again: torch.Tensor, shift: int) -> str:
