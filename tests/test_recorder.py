@@ -358,9 +358,31 @@ def test_models_that_cannot_be_recorded_are_refused_before_they_run():
     inner.blocks[1].compile()
     with pytest.raises(RecordError, match=r"Plain\.blocks\.1: is compiled"):
         record(inner)
+    inner = Plain()
+    inner.blocks[0].forward = torch.compile(inner.blocks[0].forward, backend="eager")
+    with pytest.raises(RecordError, match=r"Plain\.blocks\.0: is compiled"):
+        record(inner)
     t5 = t.T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     with pytest.raises(RecordError, match="T5ForConditionalGeneration: is an encoder-decoder"):
         record(t.T5ForConditionalGeneration(t5))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_compiled_function_that_calls_the_model_is_refused(warm):
+    torch._dynamo.reset()
+    model = Plain()
+    call = torch.compile(lambda prompt: model(prompt), backend="eager")
+    disabled = torch.compiler.disable(model)
+    with torch.no_grad():
+        if warm:
+            call(ids(4))
+        with record(model) as recorder:
+            with pytest.raises(RecordError, match="Plain: is compiled or called by a compiled function"):
+                call(ids(4))
+            disabled(ids(5))
+    assert recorder.tape().n_queries == 5
+    torch._dynamo.reset()
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -412,9 +412,8 @@ def _byte_level() -> dict[str, int]:
 def _refuse(model: torch.nn.Module) -> None:
     name = type(model).__name__
     for path, module in model.named_modules():
-        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
         where = f"{name}.{path}" if path else name
-        if compiled:
+        if _compiled(module):
             raise RecordError(
                 f"{where}: is compiled (torch.compile), and inside a compiled graph no call can be seen; "
                 "record the model before compiling it"
@@ -427,6 +426,14 @@ def _refuse(model: torch.nn.Module) -> None:
             f"{name}: is an encoder-decoder; a tape holds one decoder's self-attention, and cross-attention "
             "is not that"
         )
+
+
+def _compiled(module: torch.nn.Module) -> bool:
+    """Whether `torch.compile` was given the module or its forward."""
+    if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+        return True
+    forward = module.forward  # `torch.compiler.disable` marks one as well
+    return hasattr(forward, "_torchdynamo_orig_callable") and not hasattr(forward, "_torchdynamo_disable")
 
 
 def _meta(model: torch.nn.Module) -> dict[str, str]:

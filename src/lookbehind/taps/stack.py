@@ -14,10 +14,14 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import torch
+from torch._C._dynamo import eval_frame
 
 from lookbehind.errors import RecordError
 
 Frames = list["Frame"]
+
+# What compiles the Python that is run now, or None; PyTorch 2.5 does not tell.
+_compiler: Callable[[], Any] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
 
 # Where a module keeps its hooks, and beside them how each is called.
 _HOOKS = {
@@ -130,10 +134,12 @@ class ModuleStack:
                 f"{self.names[module]}: the recorded model is called from another thread than the one that "
                 "began recording; enter record() in the thread that runs the model"
             )
-        if torch.compiler.is_compiling():
+        # Where a compiled function could not be compiled whole, the rest of it runs as Python.
+        if torch.compiler.is_compiling() or _compiler() is not None:
             raise RecordError(
-                f"{self.names[module]}: is being compiled, and inside a compiled graph no call can be seen; "
-                "run it uncompiled (generate(..., disable_compile=True))"
+                f"{self.names[module]}: is compiled or called by a compiled function (torch.compile), and "
+                "inside a compiled graph no call can be seen; run it uncompiled (generate(..., "
+                "disable_compile=True))"
             )
         caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
         if self.frames and not _within(caller, self.frames[0].caller):
