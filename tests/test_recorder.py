@@ -315,8 +315,8 @@ def test_layers_without_attention_are_listed():
     tape = recorder.tape()
     assert [layer.name for layer in tape.layers] == ["model.layers.1.self_attn"]
     assert tape.skipped == [
-        ("model.layers.0", "JambaMambaMixer", "no softmax attention ran in this layer"),
-        ("model.layers.2", "JambaMambaMixer", "no softmax attention ran in this layer"),
+        ("model.layers.0", "JambaMambaMixer", "no softmax attention was seen in this layer"),
+        ("model.layers.2", "JambaMambaMixer", "no softmax attention was seen in this layer"),
     ]
     with record(model) as recorder:
         generate(model, ids(6), max_new_tokens=4)
@@ -327,7 +327,7 @@ def test_a_model_without_any_attention_says_so():
     model = nn.Sequential(nn.Embedding(64, 8), nn.Linear(8, 64))
     with record(model) as recorder:
         model(ids(4))
-    with pytest.raises(RecordError, match="no softmax attention ran in Sequential"):
+    with pytest.raises(RecordError, match="no softmax attention was seen in Sequential"):
         recorder.tape()
 
 

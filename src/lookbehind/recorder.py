@@ -14,13 +14,14 @@ exactly is refused while the model runs, by a RecordError that names the module 
 - paged caches, caches filled before recording began, caches that change a key (beam search, quantisation);
 - additive biases other than masks and ALiBi; masks that differ between heads;
 - attention computed outside transformers' interface and PyTorch's `scaled_dot_product_attention`
-  (GPT-J, eager Falcon, torch.nn.MultiheadAttention), BLOOM and MPT excepted.
+  (GPT-J, eager Falcon, torch.nn.MultiheadAttention, FlexAttention called directly), BLOOM and MPT excepted.
 
 Where a forward is given token ids and returns logits, the tape keeps what they said: of each row the ten
 likeliest next tokens, and the loss at the one that came. `generate` asks for the last row's logits only, so
 that the rows of a prompt stay unknown unless it is called with `logits_to_keep=0`.
 
-Layers that compute no softmax attention (Mamba and the like) are listed in `tape.skipped`.
+Layers in which no softmax attention was seen (Mamba and the like) are listed in `tape.skipped`. One that
+writes its softmax or its products out by hand, or has them in a compiled function, is taken for such a layer.
 """
 
 from __future__ import annotations
@@ -314,7 +315,7 @@ class Recorder:
         return {one: token_string(self._tokenizer, one) for one in sorted(ids) if one >= 0}
 
     def _skipped(self) -> list[tuple[str, str, str]]:
-        """Blocks that stand beside recorded ones and ran no attention."""
+        """Blocks that stand beside recorded ones and in which no attention was seen."""
         found: list[tuple[str, str, str]] = []
         for name, module in self._model.named_modules():
             if not isinstance(module, torch.nn.ModuleList):
@@ -326,7 +327,7 @@ class Recorder:
             for path, block in blocks.items():
                 if path not in recorded:
                     found.append(
-                        (path, type(_mixer(block)).__name__, "no softmax attention ran in this layer")
+                        (path, type(_mixer(block)).__name__, "no softmax attention was seen in this layer")
                     )
         return found
 
@@ -334,9 +335,9 @@ class Recorder:
         if not self._ran:
             return "tape(): nothing was recorded, because the model did not run inside `with record(model)`"
         return (
-            "tape(): nothing was recorded, because no softmax attention ran in "
-            f"{type(self._model).__name__}; "
-            "models of other layers only (Mamba and the like) have no query-key products"
+            "tape(): nothing was recorded, because no softmax attention was seen in "
+            f"{type(self._model).__name__}; models of other layers only (Mamba and the like) have no "
+            "query-key products, and a softmax or products written out by hand are not seen"
         )
 
 

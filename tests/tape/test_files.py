@@ -41,7 +41,7 @@ def rich():
         ["a", "é", "\n", "", "▁the", "�"],
         [4, 1, 1],
         {"model": "rich", "dtype": "float32"},
-        [("layers.3", "Mamba", "no softmax attention ran in this layer")],
+        [("layers.3", "Mamba", "no softmax attention was seen in this layer")],
     )
 
 

@@ -102,9 +102,51 @@ def test_a_mode_left_out_of_order_is_said():
             2, 4, 6, 6
         ),
         lambda q, k: torch.cat([q @ k.mT, torch.zeros(2, 4, 6, 1)], -1),  # with a sink
+        lambda q, k: torch.mm(q[0, 0], k[0, 0].mT),
+        lambda q, k: q[0, 0].mm(k[0, 0].mT),
+        lambda q, k: torch.inner(q[0, 0], k[0, 0]),
+        lambda q, k: torch.tensordot(q[0, 0], k[0, 0], ([1], [1])),
     ],
 )
-def test_attention_that_no_tap_explains_is_refused(scores):
-    model = One(lambda q, k, v: torch.softmax(scores(q, k), -1))
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        lambda s: torch.softmax(s, -1),
+        lambda s: nn.functional.log_softmax(s, -1).exp(),
+        lambda s: s.log_softmax(-1).exp(),
+        lambda s: (s - s.logsumexp(-1, keepdim=True)).exp(),
+    ],
+)
+def test_attention_that_no_tap_explains_is_refused(scores, softmax):
+    model = One(lambda q, k, v: softmax(scores(q, k)))
     with record(model), pytest.raises(RecordError, match="One: One multiplies queries and keys itself"):
+        model(X)
+
+
+def flex(q, k, v):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    with torch.compiler.set_stance("force_eager"):
+        return flex_attention(q, k, v)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (flex, "flex_attention"),
+        (
+            lambda q, k, v: torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)[0],
+            "_scaled_dot_product_flash_attention_for_cpu",
+        ),
+        (
+            lambda q, k, v: torch.ops.aten.scaled_dot_product_attention.default(q, k, v),
+            r"scaled_dot_product_attention\.default",
+        ),
+    ],
+)
+def test_fused_attention_of_another_name_is_refused(call, name):
+    model = One(call)
+    model(X)
+    with record(model), pytest.raises(RecordError, match=f"One: {name} computes attention in a way that"):
         model(X)

@@ -22,7 +22,19 @@ from lookbehind.taps.mask import named, spans_of
 from lookbehind.taps.own import Own, own_attention
 from lookbehind.taps.stack import Frame, ModuleStack
 
-_SOFTMAXES: set[Any] = {F.softmax, torch.softmax, torch.Tensor.softmax, torch.special.softmax}
+_SOFTMAXES: set[Any] = {
+    F.softmax,
+    torch.softmax,
+    torch.Tensor.softmax,
+    torch.special.softmax,
+    F.log_softmax,
+    torch.log_softmax,
+    torch.Tensor.log_softmax,
+    torch.special.log_softmax,
+    torch.logsumexp,
+    torch.Tensor.logsumexp,
+    torch.special.logsumexp,
+}
 _PRODUCTS: set[Any] = {
     torch.matmul,
     torch.Tensor.matmul,
@@ -32,6 +44,11 @@ _PRODUCTS: set[Any] = {
     torch.baddbmm,
     torch.Tensor.baddbmm,
     torch.einsum,
+    torch.mm,
+    torch.Tensor.mm,
+    torch.inner,
+    torch.Tensor.inner,
+    torch.tensordot,
 }
 _NAMES = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 
@@ -91,6 +108,11 @@ class FunctionTap(TorchFunctionMode):
                 f"{frame.name}: torch.nn.MultiheadAttention computes attention inside one function, which "
                 "cannot be recorded; use torch.nn.functional.scaled_dot_product_attention in its place"
             )
+        elif _is_fused(func):
+            raise RecordError(
+                f"{frame.name}: {func.__name__} computes attention in a way that recording does not know; "
+                "use torch.nn.functional.scaled_dot_product_attention in its place"
+            )
         return func(*args, **kwargs)
 
     def _attention(self, frame: Frame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -141,6 +163,12 @@ class FunctionTap(TorchFunctionMode):
         if frame.scratch is None:
             frame.scratch = own_attention(self._stack, frame) or False
         return frame.scratch or None
+
+
+def _is_fused(func: Any) -> bool:
+    """Whether an operator's name says that it is attention: FlexAttention, ATen's kernels, others' own."""
+    name = getattr(func, "__name__", "")
+    return "attention" in name or "attn" in name
 
 
 def _sdpa(stack: ModuleStack, name: str, given: Mapping[str, Any]) -> Call:
