@@ -256,6 +256,20 @@ def test_lengths_of_zero_and_one(shape):
     assert error(found.cpu(), attention.logsumexp(q, k, Causal(), engine="reference")) < FINE
 
 
+@pytest.mark.parametrize("which", ["q", "k"])
+def test_numbers_of_a_row_that_lie_further_apart_than_int32_counts(which):
+    """What lies between them is never touched; without a card it is address space alone."""
+    width, apart = 256, 9_000_000
+    room = torch.empty((width - 1) * apart + 8, dtype=torch.float16, device=DEVICE)
+    x = {name: torch.randn(1, 1, 8, width).half().to(DEVICE) for name in "qk"}
+    far = x | {which: room.as_strided((1, 1, 8, width), (1, 1, 1, apart)).copy_(x[which])}
+    lse = logsumexp(**x, pattern=Causal())
+    assert torch.equal(logsumexp(**far, pattern=Causal()), lse)
+    wants = {"received": True, "by_distance": True}
+    one, other = (observe(**some, lse=lse, pattern=Causal(), **wants) for some in (x, far))
+    assert torch.equal(one.received, other.received) and torch.equal(one.by_distance, other.by_distance)
+
+
 def test_expected_distance_does_not_cancel_far_from_zero():
     q, k = torch.randn(1, 1, 8, 8), torch.randn(1, 1, 400, 8)
     pattern = Causal() & Window(2)

@@ -72,7 +72,7 @@ def tile(
     rows = row_block * BM + within
     there = rows < n_queries
     dims = tl.arange(0, BD)
-    at = q + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
+    at = q + rows[:, None].to(tl.int64) * q_row + dims[None, :].to(tl.int64) * q_dim
     if WHOLE:
         queries = tl.load(at)
     else:
@@ -236,7 +236,7 @@ def columns_kernel(
         batch = (lead * heads) // n_heads
         kv_head = (lead * heads) % n_heads // group
         at = k + batch.to(tl.int64) * k_batch + kv_head.to(tl.int64) * k_head
-        at = at + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
+        at = at + columns[None, :].to(tl.int64) * k_row + dims[:, None].to(tl.int64) * k_dim
         kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
         for member in range(heads):
             flat = (lead * heads + member).to(tl.int64)

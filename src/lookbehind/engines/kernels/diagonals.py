@@ -76,9 +76,9 @@ def diagonals_kernel(
         rows = block * B + within
         columns = key_tile * B + within
         there = rows < n_queries
-        at = of_head + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
+        at = of_head + rows[:, None].to(tl.int64) * q_row + dims[None, :].to(tl.int64) * q_dim
         queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
-        at_keys = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
+        at_keys = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None].to(tl.int64) * k_dim
         kt = tl.load(at_keys, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
         above = tl.load(lse + lead.to(tl.int64) * n_queries + rows, mask=there, other=-float("inf"))
         above = tl.where(above == -float("inf"), -NEVER, above * 1.4426950408889634)

@@ -132,7 +132,7 @@ def tile(
     """One tile: everything that is gathered along rows, with this tile's."""
     dims = tl.arange(0, BD)
     columns = key_tile * BN + tl.arange(0, BN)
-    at = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None] * k_dim
+    at = of_kv_head + columns[None, :].to(tl.int64) * k_row + dims[:, None].to(tl.int64) * k_dim
     if MASKED:
         kt = tl.load(at, mask=(columns[None, :] < n_keys) & (dims[:, None] < width), other=0.0)
     elif FITS:

@@ -129,7 +129,7 @@ def rows_kernel(
         rows = row_start + within
         there = rows < row_stop
         at = q + batch.to(tl.int64) * q_batch + head[:, None] * q_head
-        at = at + rows[:, None].to(tl.int64) * q_row + dims[None, :] * q_dim
+        at = at + rows[:, None].to(tl.int64) * q_row + dims[None, :].to(tl.int64) * q_dim
         queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
         mine = flat * n_queries + rows
         above = tl.zeros((BM,), tl.float32)
