@@ -221,6 +221,42 @@ def test_a_row_whose_lse_is_minus_infinity_weighs_nothing():
         assert (seen.top_weights[0, 0, 2] == 0).all() and (seen.top_keys[0, 0, 2] == -1).all()
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("where", ["q", "k", "lse", "sinks"])
+@pytest.mark.parametrize("pattern", [Causal() & Window(9), Full()], ids=str)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, which computes in a card's place
+def test_infinities_and_nan_do_what_they_do_in_the_reference(pattern, where, odd):
+    """Also where no query reads them, and in full tiles that have rows beyond the last query."""
+    generator = torch.Generator().manual_seed(1)
+    x = {
+        "q": torch.randn(1, 2, 20, 8, generator=generator),
+        "k": torch.randn(1, 1, 48, 8, generator=generator),
+    }
+    x["q"][..., 3] = x["q"][..., 3].abs()  # a key's infinity is one of its scores, and of one sign
+    if where in x:
+        x[where][:, 0, 17 if where == "q" else 40, 3] = odd
+    options = {"sinks": torch.tensor([odd, 0.0])} if where == "sinks" else {}
+    case = Case(x["q"], x["k"], x["k"], pattern, options)
+    lse = attention.logsumexp(x["q"].double(), x["k"].double(), pattern, **options, engine="reference")
+    here = there(case)
+    assert error(logsumexp(here.q, here.k, pattern, **here.options).cpu(), lse) < FINE
+    if where == "lse":
+        lse[0, 0, 15] = odd
+    exact = case.double()
+    rows = {"entropy": True, "max_score": True, "distance": True}
+    for wants in (
+        rows | {"received": True, "map": (20, 48), "map_reduce": POOLS},
+        rows | {"received": True, "top": 1},
+        rows | {"top": 3},
+        rows | {"map": (3, 5), "map_reduce": POOLS},
+        {"map": (3, 5), "map_reduce": POOLS, "map_of": "score"},
+    ):
+        expected = attention.observe(exact.q, exact.k, lse, pattern, **options, **wants, engine="reference")
+        found = observe(here.q, here.k, lse.float().to(DEVICE), pattern, **here.options, **wants)
+        for name, value in tensors(expected).items():
+            assert error(tensors(found)[name].cpu(), value) < FINE, (wants, name)
+
+
 def test_tiny_weights_keep_their_keys():
     """A weight that underflows to 0 is still a computed product."""
     q, k = torch.full((1, 1, 1, 1), 200.0), torch.tensor([0.0, -1.0, -2.0]).view(1, 1, 3, 1)

@@ -10,7 +10,7 @@ in memory that belongs to one program (`split`), a vector per tile.
 import triton
 import triton.language as tl
 
-from lookbehind.engines.kernels.scores import NEVER, exists, ranked
+from lookbehind.engines.kernels.scores import NEVER, exists, greatest, not_below, ranked
 
 
 @triton.jit
@@ -72,11 +72,16 @@ def tile(
     rows = row_block * BM + within
     there = rows < n_queries
     dims = tl.arange(0, BD)
-    at = q + rows[:, None].to(tl.int64) * q_row + dims[None, :].to(tl.int64) * q_dim
+    if WHOLE:
+        read = rows
+    else:
+        # Rows beyond the end are the last again: as 0, they would weigh an infinite key by 0 * inf.
+        read = tl.minimum(rows, n_queries - 1)
+    at = q + read[:, None].to(tl.int64) * q_row + dims[None, :].to(tl.int64) * q_dim
     if WHOLE:
         queries = tl.load(at)
     else:
-        queries = tl.load(at, mask=there[:, None] & (dims[None, :] < width), other=0.0)
+        queries = tl.load(at, mask=dims[None, :] < width, other=0.0)
     above = tl.load(lse + rows, mask=there, other=-float("inf")) * 1.4426950408889634
     above = tl.where(above == -float("inf"), -NEVER, above)
     # Read before the product is needed: it arrives while that is computed.
@@ -93,6 +98,8 @@ def tile(
         tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
     )
     log = x * unit - above[:, None]
+    if ENTROPY:
+        log = not_below(log)
     if MASKED:
         found = exists(low, high, most, starts, stops, partial, within, columns, BM, BN, BM, MOST)
         log = tl.where(found, log, NEVER)
@@ -112,9 +119,10 @@ def tile(
             largest, where = tl.max(seen, 1, return_indices=True, return_indices_tie_break_left=TIES)
             better = largest > best_before
             tl.store(best_key + rows, tl.where(better, key_block * BN + where, key_before), mask=there)
-        else:
-            largest = tl.max(seen, 1)
-        tl.store(best + rows, tl.maximum(best_before, largest), mask=there)
+        if MAX:
+            largest = greatest(seen, 1)
+        largest = tl.maximum(best_before, largest, propagate_nan=tl.PropagateNan.ALL)
+        tl.store(best + rows, largest, mask=there)
     if MAP_SUM or MAP_MAX:
         pixel_rows = row_block * (BM // PR) + tl.arange(0, BM // PR)
         pixel_columns = key_block * (BN // PC) + tl.arange(0, BN // PC)
@@ -137,8 +145,8 @@ def tile(
                 pooled = tl.where(found, value, -float("inf"))
             else:
                 pooled = value
-            pooled = tl.max(tl.reshape(pooled, (BM, BN // PC, PC)), 2)
-            pooled = tl.max(tl.reshape(pooled, (BM // PR, PR, BN // PC)), 1)
+            pooled = greatest(tl.reshape(pooled, (BM, BN // PC, PC)), 2)
+            pooled = greatest(tl.reshape(pooled, (BM // PR, PR, BN // PC)), 1)
             tl.store(map_max + to, pooled, mask=inside)
     return total
 

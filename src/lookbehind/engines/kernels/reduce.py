@@ -184,9 +184,10 @@ def _top(
         best, keys = found["best"][..., None], found["best_key"][..., None]
     else:
         best, keys = found["top"], found["top_key"]
-    none = (best == -math.inf) | (lse == -math.inf)[..., None]
+    empty = (lse == -math.inf)[..., None]
+    none = empty | (torch.arange(best.shape[-1], device=best.device) >= _seen(problem)[:, None])
     weights = torch.exp(in_scores(problem, best) - lse[..., None]).masked_fill(none, 0.0)
-    return weights, keys.to(torch.int64).masked_fill(none, -1)
+    return weights, keys.to(torch.int64).masked_fill(empty, -1)
 
 
 def _highest(problem: Problem, best: torch.Tensor) -> torch.Tensor:
@@ -207,6 +208,14 @@ def _maps(problem: Problem, wants: Wants, found: Found) -> Found | None:
             pooled /= counts.clamp(min=1)
         maps[reduce] = pooled.masked_fill_(counts == 0, math.nan)
     return maps
+
+
+def _seen(problem: Problem) -> torch.Tensor:
+    """How many keys each query reads."""
+    spans, device = problem.spans, problem.device
+    return _counted.get(
+        spans, ("queries", *place(device)), lambda: torch.from_numpy(spans.row_counts()).to(device)
+    )
 
 
 def _visible(problem: Problem) -> torch.Tensor:

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from lookbehind.engines.kernels.scores import NEVER, exists, ranked
+from lookbehind.engines.kernels.scores import NEVER, exists, greatest, not_below, ranked
 
 
 @triton.jit
@@ -55,9 +55,10 @@ def pooled_into(
         at = to + (first_row_pixel + slots).to(tl.int64) * map_columns + column
         before = tl.load(at, mask=slots < row_pixels, other=0.0)
         if MAX:
-            by_row = tl.max(of_column, 1)
-            pooled = tl.max(tl.where(row_pixel[:, None] == slots[None, :], by_row[:, None], start), 0)
-            tl.store(at, tl.maximum(before, pooled), mask=slots < row_pixels)
+            by_row = greatest(of_column, 1)
+            pooled = greatest(tl.where(row_pixel[:, None] == slots[None, :], by_row[:, None], start), 0)
+            pooled = tl.maximum(before, pooled, propagate_nan=tl.PropagateNan.ALL)
+            tl.store(at, pooled, mask=slots < row_pixels)
         else:
             by_row = tl.sum(of_column, 1)
             pooled = tl.sum(tl.where(row_pixel[:, None] == slots[None, :], by_row[:, None], 0.0), 0)
@@ -152,11 +153,13 @@ def tile(
     if LSE:
         before = shift
         shift = tl.maximum(shift, tl.max(seen, 1) * unit)
-        # Where a row has seen no key yet, -inf - -inf would be NaN.
-        safe = tl.where(shift == -float("inf"), 0.0, shift)
+        # Where a row has seen no key yet, or one of an infinite score, inf - inf would be NaN.
+        safe = tl.where(tl.abs(shift) == float("inf"), 0.0, shift)
         total = total * tl.exp2(before - safe) + tl.sum(tl.exp2(seen * unit - safe[:, None]), 1)
     if ENTROPY or MASS or DISTANCE or MAP_SUM or MAP_MAX:
         log = x * unit - above[:, None]
+        if ENTROPY:
+            log = not_below(log)
         if MASKED:
             log = tl.where(found, log, NEVER)
         p = tl.exp2(log)
@@ -167,7 +170,7 @@ def tile(
         if DISTANCE:
             far += tl.sum(p * tl.abs(apart), 1)
     if MAX:
-        largest = tl.maximum(largest, tl.max(seen, 1))
+        largest = tl.maximum(largest, greatest(seen, 1), propagate_nan=tl.PropagateNan.ALL)
     if TOP == 1:
         one, where = tl.max(seen, 1, return_indices=True, return_indices_tie_break_left=TIES)
         better = one[:, None] > values

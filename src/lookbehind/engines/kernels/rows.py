@@ -287,7 +287,7 @@ def rows_kernel(
                     )
         to = part.to(tl.int64) * n_leads * PACK * n_queries + mine
         if LSE:
-            empty = shift == -float("inf")
+            empty = total == 0.0  # not where a score is NaN, which is no maximum
             value = tl.where(empty, 0.0, shift) + tl.log2(tl.where(empty, 1.0, total))
             tl.store(lse_out + to, tl.where(empty, -float("inf"), value), mask=there)
         if ENTROPY:

@@ -9,8 +9,11 @@ and `unit` is 1.
 import triton
 import triton.language as tl
 
+from lookbehind.engines.kernels.tuning import interpreted
+
 # Far below any score of real inputs, and far inside float32: 0 * NEVER is 0 where 0 * -inf would be NaN.
 NEVER = tl.constexpr(-1e30)
+_INTERPRETED = tl.constexpr(interpreted())
 
 
 @triton.jit
@@ -23,6 +26,27 @@ def tanh(x):
     within = tl.minimum(x, 20.0, propagate_nan=tl.PropagateNan.ALL)  # beyond, it is 1
     far = 1.0 - 2.0 / (tl.exp2(2.8853900817779268 * within) + 1.0)
     return tl.where(tl.abs(x) < 0.25, near, far)
+
+
+@triton.jit
+def _greater(one, other):
+    return tl.maximum(one, other, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def greatest(x, axis: tl.constexpr):
+    """The largest along an axis; NaN where any is, which `tl.max` would leave out."""
+    if _INTERPRETED:  # which combines by a function of ours one number at a time
+        found = tl.where(tl.max((x != x).to(tl.int32), axis) > 0, float("nan"), tl.max(x, axis))
+    else:
+        found = tl.reduce(x, axis, _greater)
+    return found
+
+
+@triton.jit
+def not_below(log):
+    """A logarithm that a weight of 0 may be multiplied by: 0 * -inf would be NaN."""
+    return tl.maximum(log, NEVER, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
