@@ -173,6 +173,16 @@ def test_the_same_bits_from_call_to_call():
         assert torch.equal(value.nan_to_num(-1), tensors(other)[name].nan_to_num(-1)), name
 
 
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64], ids=str)
+def test_the_default_dtype_changes_nothing(default):
+    q, k = torch.randn(1, 2, 20, 8), torch.randn(1, 1, 31, 8)
+    torch.set_default_dtype(default)
+    try:
+        agree(Case(q, k, k, Causal(), {"softcap": 2.3}), EVERYTHING | {"map": (3, 4), "map_reduce": POOLS})
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_nothing_as_large_as_all_weights_is_ever_made():
     n = 4096 if CUDA else 256
     q = torch.randn(1, 1, n, 16, device=DEVICE)

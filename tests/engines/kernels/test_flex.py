@@ -50,6 +50,17 @@ def test_the_score_function_bends_as_the_definition_says():
     torch.testing.assert_close(found, 3.0 * torch.tensor(2.0).tanh() + 0.25 * (3 - (2 + 5)))
 
 
+def test_the_cap_is_not_rounded_to_the_default_dtype():
+    q = torch.randn(1, 2, 4, 16)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        bent = flex.score_mod(Problem(q, q, q, Causal().spans(4), 0.1, softcap=30.1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    found = bent(torch.tensor(1e4), 0, torch.tensor(1), torch.tensor(2), torch.tensor(1))
+    torch.testing.assert_close(found, torch.tensor(30.1))
+
+
 def test_a_mask_is_made_once_for_a_table():
     spans = Causal().spans(200)
     assert flex.block_mask(spans, CPU) is flex.block_mask(spans, CPU)

@@ -80,7 +80,9 @@ def score_mod(problem: Problem) -> Callable[..., torch.Tensor] | None:
     if problem.softcap is None and problem.alibi is None:
         return None
     # As tensors, so that another number is not another kernel.
-    cap = None if problem.softcap is None else torch.tensor(problem.softcap, device=problem.device)
+    cap = None
+    if problem.softcap is not None:
+        cap = torch.tensor(problem.softcap, dtype=torch.float32, device=problem.device)
     slopes = None if problem.alibi is None else problem.alibi.float()
     offset = torch.tensor(problem.spans.offset, device=problem.device)
 

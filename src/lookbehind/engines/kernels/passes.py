@@ -257,7 +257,7 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
     size, leads = sizes.rows, problem.batch * problem.n_heads
     lead = (problem.batch, problem.n_heads)
     way = walk(problem.spans, size, size, "diagonals", problem.device)
-    sums = torch.zeros(way.lines, 2, *lead, size, device=problem.device)
+    sums = torch.zeros(way.lines, 2, *lead, size, dtype=torch.float32, device=problem.device)
     key_tiles, offset = -(-problem.n_keys // size), problem.spans.offset
     maths = Maths.of(problem)
     if way.lines and leads:
@@ -284,13 +284,13 @@ def diagonals_pass(problem: Problem, lse: torch.Tensor, sizes: Sizes) -> torch.T
             num_warps=sizes.warps,
             num_stages=sizes.stages,
         )
-    total = torch.zeros(*lead, problem.n_distances, device=problem.device)
+    total = sums.new_zeros(*lead, problem.n_distances)
     if not way.lines:
         return total
     # As one line of j - i, ascending: the last diagonal comes first.
     near, wrapped = (sums[:, which].flip(0).movedim(0, -2).flatten(-2) for which in (0, 1))
     lowest = (key_tiles - way.lines) * size - offset - size  # of the first that is wrapped
-    line = torch.zeros(*lead, near.shape[-1] + size, device=problem.device)
+    line = sums.new_zeros(*lead, near.shape[-1] + size)
     line[..., size:] += near
     line[..., :-size] += wrapped
     behind = line[..., : max(1 - lowest, 0)]  # j - i from `lowest` to 0
