@@ -276,6 +276,13 @@ def test_tiny_weights_keep_their_keys():
     assert seen.top_keys.flatten().tolist() == [0, 1, 2, -1]
 
 
+@pytest.mark.parametrize("n_keys", [0, 1, 20])
+def test_more_largest_weights_than_there_are_keys(n_keys):
+    """However many: a tile has no room for so many."""
+    q, k = torch.randn(1, 2, 18, 8), torch.randn(1, 1, n_keys, 8)
+    agree(Case(q, k, k, Causal(), {}), {"top": 100_000, "received": True})
+
+
 @pytest.mark.parametrize("scale", [0.0, -0.7])
 def test_scales_that_do_not_rank_as_the_products_do(scale):
     q, k = torch.randn(1, 2, 20, 8), torch.randn(1, 1, 20, 8)

@@ -12,6 +12,7 @@ import math
 from dataclasses import replace
 
 import torch
+from torch.nn.functional import pad
 
 from lookbehind.engines.kernels import tuning
 from lookbehind.engines.kernels.arguments import LOG2E
@@ -45,6 +46,9 @@ def logsumexp(problem: Problem) -> torch.Tensor:
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     """The reductions asked for. lse: float32 [B, Hq, Lq], contiguous."""
     problem = _multiplied(problem)
+    # Room for each of a row's largest is registers: none for more than there can be.
+    beyond = wants.top - min(wants.top, max(problem.n_keys, 1))
+    wants = replace(wants, top=wants.top - beyond)
     sums, largest = bool({"sum", "mean"} & set(wants.map_reduces)), "max" in wants.map_reduces
     together = Asked(
         received=wants.received,
@@ -76,6 +80,8 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
         (sizes,) = tuning.candidates("diagonals", problem)
         by_distance = diagonals_pass(problem, lse, sizes)
     weights, keys = _top(problem, lse, wants, found)
+    if weights is not None and keys is not None and beyond:
+        weights, keys = pad(weights, (0, beyond)), pad(keys, (0, beyond), value=-1)
     return Observation(
         received=found.get("received"),
         visible=_visible(problem) if wants.received else None,
