@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from lookbehind.engines import triton as engine
 from lookbehind.engines.kernels import tuning
 from lookbehind.engines.problem import Problem
 from lookbehind.errors import EngineError
-from lookbehind.pattern import Causal
+from lookbehind.pattern import Causal, Full
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -52,6 +53,13 @@ def test_what_it_cannot_run_it_says(runs):
     double = engine.why_not(problem(dtype=torch.float64))
     assert double == "it computes in float32; float64 is for the torch engine"
     assert engine.why_not(problem(width=300)) == "heads of 300 are wider than its tiles, which hold 256"
+    for offset in (2**31 - 9, 2**40, 9 - 2**31):
+        far = replace(problem(9), spans=Full().spans(9, 9, offset))
+        assert engine.why_not(far) == "it counts positions in int32; these lie further than that from 0"
+    assert engine.why_not(replace(problem(9), spans=Full().spans(9, 9, 2**31 - 19))) is None
+    for name in ("scale", "softcap"):
+        said = "it computes scores in bits; a scale or softcap above 2.4e+38 then is beyond float32"
+        assert engine.why_not(replace(problem(), **{name: 3e38})) == said
     assert "may round float32 to TF32" in engine.why_not(problem(v=True))
     with pytest.raises(EngineError, match=r"^engine triton: fused kernels may round float32 to TF32"):
         attention.attend(*torch.zeros(3, 1, 1, 2, 4, device=DEVICE).unbind(), Causal(), engine="triton")

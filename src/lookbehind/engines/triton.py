@@ -16,6 +16,7 @@ from importlib.util import find_spec
 import torch
 
 from lookbehind.engines.kernels import routes
+from lookbehind.engines.kernels.arguments import LOG2E
 from lookbehind.engines.kernels.tuning import interpreted
 from lookbehind.engines.observation import Observation, Wants
 from lookbehind.engines.problem import Problem
@@ -24,6 +25,7 @@ NAME = "triton"
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _WIDEST = 256
+_FURTHEST = 2**31 - 1
 _LEAST = (8, 0)
 
 
@@ -41,6 +43,11 @@ def why_not(problem: Problem) -> str | None:
         return "Triton is not installed here; PyTorch for CUDA brings it"
     if problem.q.shape[3] > _WIDEST:
         return f"heads of {problem.q.shape[3]} are wider than its tiles, which hold {_WIDEST}"
+    spans, most = problem.spans, torch.finfo(torch.float32).max / LOG2E
+    if max(abs(spans.offset), abs(spans.offset + problem.n_queries)) + problem.n_keys > _FURTHEST:
+        return "it counts positions in int32; these lie further than that from 0"
+    if max(abs(problem.scale), problem.softcap or 0.0) > most:
+        return f"it computes scores in bits; a scale or softcap above {most:.2g} then is beyond float32"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < _LEAST:
         return "it is made for compute capability 8.0 (A100) and later"
     return None
