@@ -66,6 +66,23 @@ def test_a_mask_is_made_once_for_a_table():
     assert flex.block_mask(spans, CPU) is flex.block_mask(spans, CPU)
 
 
+def test_few_queries_of_many_heads_are_not_the_decoding_kernels(monkeypatch):
+    """It launches one direction of at most 65,535 programs over kv heads times the batch."""
+    from torch.nn.attention import flex_attention as module
+
+    seen: list[dict] = []
+
+    def noted(q, k, v, **options):
+        seen.append(options)
+        return q, SimpleNamespace(lse=q[..., 0])
+
+    monkeypatch.setattr(module, "flex_attention", noted)
+    for heads in (255, 256):
+        q = torch.zeros(1, 1, 1, 16).expand(257, heads, -1, -1)
+        flex.run(Problem(q, q, q, Causal().spans(1), 0.1))
+    assert [bool(one.get("kernel_options")) for one in seen] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("n_queries", "group", "forced"),
     [(37, 1, False), (37, 2, False), (37, 4, True), (100, 2, True), (64, 2, False), (128, 8, False)],

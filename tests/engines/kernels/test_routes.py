@@ -89,6 +89,9 @@ def test_what_no_kernel_takes_is_said(hopper):
     assert (
         route(problem(width=8, v_width=300)).reason == "heads of 8 and values of 300 do not fit FlexAttention"
     )
+    q = torch.zeros(1, 1, 2, 16, dtype=torch.bfloat16).expand(65536, -1, -1, -1)
+    crowd = Problem(q, q, q, Causal().spans(2), 0.1)
+    assert route(crowd).reason == "a launch has room for 65,535 heads and as many in a batch"
     many = Spans.from_mask((torch.arange(64) % 2 == 0).expand(32, 64).numpy())
     assert "a query reads 32 intervals of keys" in route(problem(n_keys=64, pattern=many)).reason
 

@@ -18,6 +18,7 @@ from lookbehind.spans import Spans
 
 TILE = 128
 MOST = 8  # intervals of a row; each is two loads in every product of a partial tile
+ACROSS = 65535  # programs of a launch, in any direction but its first
 _WIDEST = 256
 
 _masks: Kept[Any] = Kept(8)
@@ -47,8 +48,10 @@ def run(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
         "scale": problem.scale,
         "enable_gqa": problem.group > 1,
     }
-    if problem.n_queries < TILE < problem.n_queries * problem.group:
-        # Its kernel for few queries takes heads of a group as more of them, and then has no size that fits.
+    crowded = problem.n_queries * problem.group > TILE or problem.batch * problem.n_kv_heads > ACROSS
+    if problem.n_queries < TILE and crowded:
+        # Its kernel for few queries takes heads of a group as more of them, and then has no size that fits;
+        # and launches kv heads times the batch in a direction that has no room for more.
         options["kernel_options"] = {"FORCE_USE_FLEX_ATTENTION": True}
     attend: Any = _compiled() if problem.device.type == "cuda" else module.flex_attention
     with _patient() if problem.device.type == "cuda" else nullcontext():

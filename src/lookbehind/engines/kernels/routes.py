@@ -67,6 +67,8 @@ def why_not(name: str, problem: Problem) -> str:
         return "fused kernels may round float32 to TF32; the torch engine does not"
     if 0 in (*problem.q.shape, *problem.k.shape, *problem.v.shape):
         return "nothing is there to be computed"
+    if max(problem.batch, problem.n_heads) > flex.ACROSS:
+        return f"a launch has room for {flex.ACROSS:,} heads and as many in a batch"
     shape, _ = _shape(problem.spans)
     width, out_width = problem.q.shape[3], problem.v.shape[3]
     bent = problem.softcap is not None or problem.alibi is not None
