@@ -24,6 +24,7 @@ from lookbehind.engines.blockwise.strips import Strip, each_strip
 from lookbehind.engines.blockwise.tiles import LOG2E, NEVER, Scores
 from lookbehind.engines.observation import Observation, Wants
 from lookbehind.engines.problem import Problem
+from lookbehind.engines.sinks import folded, folded_lse
 
 NAME = "torch"
 
@@ -41,13 +42,13 @@ def attend(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
     """The output [B, Hq, Lq, Dv] in q's dtype, and lse [B, Hq, Lq]."""
     with _full_precision(problem.device):
         out, lse = fused.attempt(problem) or _softmax(problem, with_output=True)
-        return _with_sinks(problem, out, lse)
+        return folded(problem, out, lse)
 
 
 def logsumexp(problem: Problem) -> torch.Tensor:
     """lse [B, Hq, Lq] alone; never a fused kernel's, which for half types carries their rounding."""
     with _full_precision(problem.device):
-        return _with_sinks(problem, *_softmax(problem, with_output=False))[1]
+        return folded_lse(problem, _softmax(problem, with_output=False)[1])
 
 
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
@@ -151,16 +152,6 @@ def _add_values(
         odd = values[:, key].masked_fill(finite[:, key], 0.0).repeat_interleave(group, 0)
         rows = ~hidden[:, key]
         weighed[:, rows] += weights[:, rows, key][..., None] * odd[:, None]
-
-
-def _with_sinks(problem: Problem, out: torch.Tensor, lse: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sinks' share taken off afterwards, exactly: each is one more term of the softmax, with value 0."""
-    if problem.sinks is None:
-        return out, lse
-    together = torch.logaddexp(lse, problem.sinks.to(lse.dtype)[:, None])
-    together = together.masked_fill(lse == -math.inf, -math.inf)
-    share = torch.exp(lse - together).masked_fill(lse == -math.inf, 0.0)
-    return (out.to(lse.dtype) * share[..., None]).to(out.dtype), together
 
 
 @contextmanager

@@ -9,8 +9,8 @@ import torch
 from lookbehind.attention import attend
 from lookbehind.engines.kernels import routes
 from lookbehind.engines.kernels.routes import Route, route
-from lookbehind.engines.kernels.sinks import folded
 from lookbehind.engines.problem import Problem
+from lookbehind.engines.sinks import folded
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from lookbehind.spans import Spans
 
@@ -213,12 +213,16 @@ def test_sinks_are_folded_in_afterwards():
     sinks = torch.randn(2)
     plain = attend(one.q, one.k, one.v, one.spans, engine="reference")
     together = attend(one.q, one.k, one.v, one.spans, sinks=sinks, engine="reference")
-    out, lse = folded(*plain, sinks)
+    out, lse = folded(replace(one, sinks=sinks), *plain)
     torch.testing.assert_close(lse, together[1])
     torch.testing.assert_close(out, together[0], rtol=2e-2, atol=2e-3)
-    assert folded(*plain, None)[0] is plain[0]
-    empty = folded(torch.zeros(1, 2, 1, 4), torch.full((1, 2, 1), -math.inf), sinks)
-    assert (empty[0] == 0).all() and (empty[1] == -math.inf).all()
+    assert folded(one, *plain)[0] is plain[0]
+    # A query that reads nothing has no sink either; one that reads what weighs nothing has nothing else.
+    none = torch.zeros_like(plain[0]), torch.full_like(plain[1], -math.inf)
+    for pattern, expected in [(one.spans, sinks), (~Full(), torch.full((2,), -math.inf))]:
+        spans = pattern if pattern is one.spans else pattern.spans(one.n_queries, one.n_keys)
+        out, lse = folded(replace(one, spans=spans, sinks=sinks), *none)
+        assert (out == 0).all() and (lse == expected[:, None]).all()
 
 
 @pytest.mark.skipif(not CUDA, reason="the kernels themselves need a card; none is here")

@@ -25,9 +25,9 @@ from lookbehind.engines.kernels.passes import (
     in_scores,
     rows_pass,
 )
-from lookbehind.engines.kernels.sinks import folded_lse
 from lookbehind.engines.observation import Observation, Wants, pixel_counts
 from lookbehind.engines.problem import Problem
+from lookbehind.engines.sinks import folded_lse
 from lookbehind.spans import Spans
 
 # Counts of a span table's products take longer to make than to look at its weights.
@@ -40,7 +40,7 @@ def logsumexp(problem: Problem) -> torch.Tensor:
     """lse [B, Hq, Lq], float32, sinks included."""
     problem, asked = _multiplied(problem), Asked(lse=True)
     found = tuning.best("rows", (asked,), problem, lambda sizes: rows_pass(problem, None, asked, sizes))
-    return folded_lse(found["lse"], problem.sinks)
+    return folded_lse(problem, found["lse"])
 
 
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
