@@ -1,3 +1,4 @@
+import threading
 import time
 
 import numpy as np
@@ -205,10 +206,17 @@ def test_thumbs_are_maxima_directly_sampled_and_from_a_pass(made, monkeypatch):
 def test_viewers_who_ask_for_the_same_tile_share_the_work(made, monkeypatch):
     charts = made()
     count: list[int] = []
-    of = Frame.of
-    monkeypatch.setattr(Frame, "of", lambda *some, **more: count.append(1) or of(*some, **more))
+    of, asked = Frame.of, threading.Event()
+
+    def counted(*some, **more):
+        count.append(1)
+        assert asked.wait(60)
+        return of(*some, **more)
+
+    monkeypatch.setattr(Frame, "of", counted)
     name = TileName(0, 0, 1, 0, 0)
     jobs = [charts.tile(name, Lens(), "max") for _ in range(4)]
+    asked.set()
     frames = [done(charts, job) for job in jobs]
     assert len(count) == 1 and all(frame is frames[0] for frame in frames)
     assert charts.tile(name, Lens(), "max") is frames[0], "and it is kept"
