@@ -86,10 +86,13 @@ def aligned(x: torch.Tensor) -> torch.Tensor:
     They do not all check: other strides are read wrongly, other addresses end the process's use of the card.
     """
     whole = x.shape[3] * x.element_size() % 16 == 0  # rows of a copy begin at such places too
-    # Where there is one of them the step to the next means nothing, but is checked.
-    steps = [step if size > 1 else x.shape[3] for step, size in zip(x.stride()[:3], x.shape, strict=False)]
-    x = x.as_strided(x.shape, (*steps, x.stride(3)))
-    fits = not whole or all(step * x.element_size() % 16 == 0 for step in steps)
+    odd = [step * x.element_size() % 16 != 0 for step in x.stride()[:3]]
+    if whole and any(odd):
+        # Where an axis has one row, the step to the next means nothing, but is checked.
+        alone = [size == 1 and one for size, one in zip(x.shape, odd, strict=False)]
+        steps = [x.shape[3] if one else step for step, one in zip(x.stride(), alone, strict=False)]
+        x = x.as_strided(x.shape, (*steps, x.stride(3)))
+    fits = not whole or all(step * x.element_size() % 16 == 0 for step in x.stride()[:3])
     if x.stride(3) == 1 and x.data_ptr() % 16 == 0 and fits:
         return x
     return x.clone(memory_format=torch.contiguous_format)  # contiguous() leaves what only begins elsewhere
