@@ -122,11 +122,11 @@ private:
         const double bits = problem_.softcap > 0 ? problem_.softcap * kLog2e : std::abs(problem_.scale) * kLog2e;
         const double unit = problem_.alibi ? 1.0 : static_cast<float>(bits);  // bits of a level
         std::vector<float> values(static_cast<size_t>(value_stride_)), columns(static_cast<size_t>(call_.value_width));
+        std::vector<double> levels(static_cast<size_t>(n_));
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t query = row / call_.group, head = kv % problem_.k.heads * call_.group + row % call_.group;
             const bool empty = problem_.spans.row_ptr[query] == problem_.spans.row_ptr[query + 1];
             double level = -std::numeric_limits<double>::infinity(), sum = 0;
-            std::vector<double> levels(static_cast<size_t>(n_));
             for (int64_t i = 0; i < n_; ++i) {
                 levels[static_cast<size_t>(i)] = found_levels(slot, i)[row] + bias(head, query, i);
                 level = std::max(level, levels[static_cast<size_t>(i)]);

@@ -97,6 +97,7 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
     width = problem.v.shape[3] if with_output and problem.v is not None else 0
     out = scores.zeros(problem.n_queries, width).to(problem.q.dtype)
     lse = scores.zeros(problem.n_queries).fill_(-math.inf)
+    odd = width > 0 and problem.v is not None and not bool(problem.v.isfinite().all())
 
     def softmax(strip: Strip) -> None:
         # A running maximum, and sums of exp2(s - maximum) that are rescaled as it grows.
@@ -113,12 +114,12 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
             total = total * shrink + s.sum(-1, keepdim=True)
             if width:
                 v = scores.values(strip.kv_heads, place.keys)
-                _add_values(
-                    weighed.mul_(shrink),
-                    s,
-                    v,
-                    None if place.full else scores.grid.hidden(place.rows, place.keys),
+                part = weighed.mul_(shrink).view(len(v), -1, width)
+                torch.baddbmm(
+                    part, s.view(len(v), -1, s.shape[-1]), v.where(v.isfinite(), 0.0) if odd else v, out=part
                 )
+                if odd:
+                    _add_odd(weighed, s, v, scores.hidden(torch.ones_like(s[0]), place, 0.0) > 0)
         summed = torch.where(largest == math.inf, largest, largest + total.log2())
         lse[strip.heads, strip.rows] = summed[..., 0] / LOG2E
         # An empty row has total 0 and weighed 0; its output stays 0.
@@ -130,27 +131,16 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
     return out.unflatten(0, lead), lse.unflatten(0, lead)
 
 
-def _add_values(
-    weighed: torch.Tensor, weights: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor | None
-) -> None:
-    """weighed [heads, rows, Dv] += weights [heads, rows, keys] times values [kv heads, keys, Dv].
+def _add_odd(weighed: torch.Tensor, weights: torch.Tensor, values: torch.Tensor, sees: torch.Tensor) -> None:
+    """weighed [heads, rows, Dv] += weights [heads, rows, keys] times those values that are NaN or infinite.
 
-    Values that are NaN or infinite meet the queries that read their key, and no others' weights of 0.
+    values: [kv heads, keys, Dv]. Each meets the queries that read its key, sees [rows, keys], and no
+    others' weights of 0.
     """
-    kv_heads, n_keys, width = values.shape
-    finite = values.isfinite()
-    apart = hidden is not None and not bool(finite.all())
-    part = weighed.view(kv_heads, -1, width)
-    torch.baddbmm(
-        part, weights.view(kv_heads, -1, n_keys), values.where(finite, 0.0) if apart else values, out=part
-    )
-    if not apart:
-        return
-    assert hidden is not None
-    group = len(weighed) // kv_heads
+    finite, group = values.isfinite(), len(weighed) // len(values)
     for key in (~finite).any(-1).any(0).nonzero()[:, 0].tolist():
         odd = values[:, key].masked_fill(finite[:, key], 0.0).repeat_interleave(group, 0)
-        rows = ~hidden[:, key]
+        rows = sees[:, key]
         weighed[:, rows] += weights[:, rows, key][..., None] * odd[:, None]
 
 

@@ -114,15 +114,17 @@ class Layer:
 
         float32, as `weights` are; float64 where the queries are.
         """
-        return self._exact_scores().to(self._dtype)
+        scores, hidden = self._exact_scores()
+        return scores.masked_fill_(hidden, torch.nan).to(self._dtype)
 
     @property
     def _dtype(self) -> torch.dtype:
         return torch.float64 if self.q.dtype == torch.float64 else torch.float32
 
     @torch.no_grad()
-    def _exact_scores(self) -> torch.Tensor:
-        # float64: neither autocast nor a reduced precision of float32 products rounds that.
+    def _exact_scores(self) -> tuple[torch.Tensor, torch.Tensor]:
+        # Of all pairs, and which of them were not computed. float64: neither autocast nor a reduced precision
+        # of float32 products rounds that.
         q = self.q.double().unflatten(0, (self.n_kv_heads, -1))
         scores = (q @ self.k.double()[:, None].transpose(-1, -2)).flatten(0, 1) * self.scale
         if self.softcap is not None:
@@ -131,15 +133,13 @@ class Layer:
             i = torch.arange(self.n_queries, device=scores.device)[:, None] + self.spans.offset
             j = torch.arange(self.n_keys, device=scores.device)
             scores = scores + self.alibi.to(scores)[:, None, None] * (j - i)
-        allowed = torch.from_numpy(self.spans.mask()).to(scores.device)
-        return scores.masked_fill(~allowed, torch.nan)
+        return scores, torch.from_numpy(~self.spans.mask()).to(scores.device)
 
     def weights(self) -> torch.Tensor:
         """Every weight [Hq, Lq, Lk], 0 where no product was computed. For small lengths."""
         lse = self.lse.double()[..., None]
-        weights = torch.exp(self._exact_scores() - lse).masked_fill_(lse == -math.inf, 0.0)
-        hidden = torch.from_numpy(~self.spans.mask()).to(weights.device)
-        return weights.masked_fill_(hidden, 0.0).to(self._dtype)
+        scores, hidden = self._exact_scores()
+        return torch.exp(scores - lse).masked_fill_(hidden | (lse == -math.inf), 0.0).to(self._dtype)
 
     def __repr__(self) -> str:
         heads = f"{self.n_heads} heads" + (
