@@ -1,3 +1,4 @@
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,7 @@ def test_every_public_name_is_there():
         assert name in dir(lb)
     with pytest.raises(AttributeError, match="module 'lookbehind' has no attribute 'attent'"):
         lb.attent
+
+
+def test_the_version_is_the_one_installed():
+    assert lb.__version__ == importlib.metadata.version("lookbehind")

@@ -43,6 +43,8 @@ from lookbehind.errors import (
     TapeError,
 )
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from lookbehind import testing
     from lookbehind.attention import attend, logsumexp, observe

@@ -26,7 +26,6 @@ writes its softmax or its products out by hand, or has them in a compiled functi
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import sys
 import threading
@@ -447,7 +446,7 @@ def _meta(model: torch.nn.Module) -> dict[str, str]:
         meta["attention"] = implementation
     for package in ("lookbehind", "torch", "transformers"):
         if package in sys.modules:
-            meta[package] = importlib.metadata.version(package)
+            meta[package] = str(sys.modules[package].__version__)
     return meta
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from lookbehind import __version__
 from lookbehind.auditor.report import Outcome, Report
 from lookbehind.auditor.report_text import measures
 from lookbehind.auditor.rules import RULES
@@ -15,10 +15,6 @@ _LEVELS = {"fail": "error", "undecided": "warning"}
 def sarif(report: Report) -> dict[str, Any]:
     """The report as SARIF 2.1.0: a result per failed or undecided rule."""
     shown = [outcome for outcome in report.outcomes if outcome.verdict in _LEVELS]
-    try:
-        number = version("lookbehind")
-    except PackageNotFoundError:
-        number = "0"
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -27,7 +23,7 @@ def sarif(report: Report) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "lookbehind",
-                        "version": number,
+                        "version": __version__,
                         "rules": [
                             {
                                 "id": rule.code,

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import lookbehind
 from lookbehind.cli import audit, bench, demo, doctor, explain, export, heads, next, quiz, record, view
 from lookbehind.cli.common import say
 from lookbehind.errors import LookbehindError
@@ -87,9 +88,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        print(f"lookbehind {version('lookbehind')}", flush=True)
+        print(f"lookbehind {lookbehind.__version__}", flush=True)
         raise typer.Exit
 
 

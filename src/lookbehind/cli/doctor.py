@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
+import lookbehind
 from lookbehind.cli.common import JsonOption, console, print_json, working
 
-_PACKAGES = ("lookbehind", "torch", "triton", "transformers", "safetensors", "numpy", "pillow")
+_PACKAGES = ("torch", "triton", "transformers", "safetensors", "numpy", "pillow")
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -60,7 +61,11 @@ def examine() -> dict[str, Any]:
             picked.add(found.device)
         engines.append({**asdict(found), "picked": first})
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {
+            "python": platform.python_version(),
+            "lookbehind": lookbehind.__version__,
+            **{name: _version(name) for name in _PACKAGES},
+        },
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_cpu()}",
         "threads": torch.get_num_threads(),
         "instruction_sets": dict(zip(("here", "compiled"), native.sets(), strict=True)),
