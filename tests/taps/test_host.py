@@ -1,5 +1,6 @@
 """Copies into host memory: at once on a CPU, on a stream of their own on a card."""
 
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -68,6 +69,31 @@ def test_on_a_card_the_model_goes_on_until_too_much_is_on_its_way(said, monkeypa
     lane.settle()
     lane.settle()
     assert said == ["arrived"] and torch.equal(found[1], x)
+
+
+class OnACard(torch.Tensor):
+    """Says that it lies on a card."""
+
+    device = torch.device("cuda", 0)
+
+
+def test_a_thread_waits_while_another_takes_down_what_has_arrived(said, monkeypatch):
+    """Between the waiting and the taking down, nothing is added that would be taken for arrived."""
+    monkeypatch.setattr(host, "_lanes", {})
+    x = torch.randn(4, 4).as_subclass(OnACard)
+    host.copied(x)
+    (lane,) = host._lanes.values()
+    other = threading.Thread(target=host.copied, args=(x,))
+
+    def synchronize():
+        other.start()
+        other.join(0.2)
+        assert other.is_alive() and len(lane._waiting) == 1
+
+    lane._stream.synchronize = synchronize
+    host.arrived()
+    other.join()
+    assert len(lane._waiting) == 1  # for whom nobody has waited yet
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no card is here")

@@ -7,6 +7,7 @@ memory, so that no more of it is pinned than is on its way. `arrived` waits for 
 
 from __future__ import annotations
 
+from threading import RLock
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ import torch
 MOST = 2**30
 
 _lanes: dict[torch.device, Lane] = {}
+_lock = RLock()  # threads that record models on one card share its lane
 
 
 def copied(tensor: torch.Tensor, wait: bool = False) -> torch.Tensor:
@@ -29,15 +31,16 @@ def copied(tensor: torch.Tensor, wait: bool = False) -> torch.Tensor:
         host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
         if tensor.device.type != "cuda" or wait or not tensor.numel():
             return host.copy_(tensor)
-        if tensor.device not in _lanes:
-            _lanes[tensor.device] = Lane(tensor.device)
-        _lanes[tensor.device].send(tensor, host)
+        with _lock:
+            if tensor.device not in _lanes:
+                _lanes[tensor.device] = Lane(tensor.device)
+            _lanes[tensor.device].send(tensor, host)
         return host
 
 
 def arrived() -> None:
     """Wait for every copy that is on its way."""
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), _lock:
         for lane in _lanes.values():
             lane.settle()
 
