@@ -158,7 +158,7 @@ def observe(
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
     )
-    return choose(problem, engine).observe(problem, lse.detach().resolve_neg(), wants)
+    return choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
 
 
 def _problem(

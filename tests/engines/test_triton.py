@@ -14,6 +14,7 @@ import torch
 from lookbehind import attention, engines
 from lookbehind.engines import triton as engine
 from lookbehind.engines.kernels import tuning
+from lookbehind.engines.observation import Wants
 from lookbehind.engines.problem import Problem
 from lookbehind.errors import EngineError
 from lookbehind.pattern import Causal, Full
@@ -60,6 +61,11 @@ def test_what_it_cannot_run_it_says(runs):
     for name in ("scale", "softcap"):
         said = "it computes scores in bits; a scale or softcap above 2.4e+38 then is beyond float32"
         assert engine.why_not(replace(problem(), **{name: 3e38})) == said
+    more, few = Wants(top=600), problem(9)
+    assert engine.why_not(few, more) is None  # there are not so many
+    said = "it keeps at most 512 of each query's largest weights; 600 are asked for"
+    assert engine.why_not(problem(600), more) == said
+    assert engines.choose(problem(600), wants=more).NAME != "triton"
     assert "may round float32 to TF32" in engine.why_not(problem(v=True))
     with pytest.raises(EngineError, match=r"^engine triton: fused kernels may round float32 to TF32"):
         attention.attend(*torch.zeros(3, 1, 1, 2, 4, device=DEVICE).unbind(), Causal(), engine="triton")

@@ -3,7 +3,8 @@
 An engine is a module with
 
 - `NAME`;
-- `why_not(problem) -> str | None`: why it cannot run this call here, or None if it can;
+- `why_not(problem, wants=None) -> str | None`: why it cannot run this call here, or None if it can; `wants`
+  is what an observation asks for;
 - `attend(problem) -> (out, lse)`, `logsumexp(problem) -> lse`, `observe(problem, lse, wants) -> Observation`.
 
 To add one, write its file and put its name into `ORDER`.
@@ -32,7 +33,7 @@ class Engine(Protocol):
 
     NAME: str
 
-    def why_not(self, problem: Problem) -> str | None:
+    def why_not(self, problem: Problem, wants: Wants | None = None) -> str | None:
         """Why it cannot run this call here."""
         ...
 
@@ -66,8 +67,8 @@ class Verdict:
     reason: str
 
 
-def choose(problem: Problem, name: str = "auto") -> Engine:
-    """The engine for a call.
+def choose(problem: Problem, name: str = "auto", wants: Wants | None = None) -> Engine:
+    """The engine for a call; `wants` where that is an observation.
 
     Raises:
         InputError: there is no engine of that name.
@@ -77,7 +78,7 @@ def choose(problem: Problem, name: str = "auto") -> Engine:
         raise InputError(f"engine: there is no {name!r}; choose from {', '.join(('auto', *ORDER))}")
     reasons: list[str] = []
     for candidate in ORDER if name == "auto" else (name,):
-        engine, reason = _asked(candidate, problem)
+        engine, reason = _asked(candidate, problem, wants)
         if engine is not None and reason is None:
             return engine
         reasons.append(f"{candidate}: {reason}")
@@ -107,9 +108,9 @@ def survey() -> list[Verdict]:
     return found
 
 
-def _asked(name: str, problem: Problem) -> tuple[Engine | None, str | None]:
+def _asked(name: str, problem: Problem, wants: Wants | None = None) -> tuple[Engine | None, str | None]:
     try:
         engine = cast(Engine, import_module(f"{__name__}.{name}"))
     except ImportError as error:
         return None, f"it is not installed here ({error})"
-    return engine, engine.why_not(problem)
+    return engine, engine.why_not(problem, wants)

@@ -65,7 +65,7 @@ def copy_bandwidth(n_bytes: int, seconds: float) -> float:
     return _native.copy_bandwidth(n_bytes, torch.get_num_threads(), seconds)
 
 
-def why_not(problem: Problem) -> str | None:
+def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this engine cannot run this call here, or None if it can."""
     if problem.device.type != "cpu":
         return f"it runs on the CPU; these tensors are on {problem.device}"

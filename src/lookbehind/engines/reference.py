@@ -15,7 +15,7 @@ NAME = "reference"
 _MOST = 2**27  # weights; 1 GiB of float64
 
 
-def why_not(problem: Problem) -> str | None:
+def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this engine cannot run this call here, or None if it can."""
     weights = problem.batch * problem.n_heads * problem.n_queries * problem.n_keys
     if weights > _MOST:

@@ -29,7 +29,7 @@ from lookbehind.engines.sinks import folded, folded_lse
 NAME = "torch"
 
 
-def why_not(problem: Problem) -> str | None:
+def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this engine cannot run this call here, or None if it can."""
     if problem.device.type == "meta":
         return "tensors on the meta device hold no numbers"

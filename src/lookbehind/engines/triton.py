@@ -17,7 +17,7 @@ import torch
 
 from lookbehind.engines.kernels import routes
 from lookbehind.engines.kernels.arguments import LOG2E
-from lookbehind.engines.kernels.tuning import interpreted
+from lookbehind.engines.kernels.tuning import LARGEST, interpreted
 from lookbehind.engines.observation import Observation, Wants
 from lookbehind.engines.problem import Problem
 
@@ -29,7 +29,7 @@ _FURTHEST = 2**31 - 1
 _LEAST = (8, 0)
 
 
-def why_not(problem: Problem) -> str | None:
+def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
     """Why this engine cannot run this call here, or None if it can."""
     device = problem.device
     if device.type != "cuda" and not (device.type == "cpu" and interpreted()):
@@ -46,6 +46,8 @@ def why_not(problem: Problem) -> str | None:
     spans, most = problem.spans, torch.finfo(torch.float32).max / LOG2E
     if max(abs(spans.offset), abs(spans.offset + problem.n_queries)) + problem.n_keys > _FURTHEST:
         return "it counts positions in int32; these lie further than that from 0"
+    if wants is not None and min(wants.top, problem.n_keys) > LARGEST:
+        return f"it keeps at most {LARGEST} of each query's largest weights; {wants.top:,} are asked for"
     if max(abs(problem.scale), problem.softcap or 0.0) > most:
         return f"it computes scores in bits; a scale or softcap above {most:.2g} then is beyond float32"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < _LEAST:

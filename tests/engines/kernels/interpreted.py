@@ -283,6 +283,15 @@ def test_more_largest_weights_than_there_are_keys(n_keys):
     agree(Case(q, k, k, Causal(), {}), {"top": 100_000, "received": True})
 
 
+def test_tiles_have_fewer_rows_where_many_of_the_largest_are_kept(monkeypatch):
+    """Even fewer than heads that share keys."""
+    from lookbehind.engines.kernels import passes
+
+    monkeypatch.setattr(passes, "ROOM", 64)
+    q, k = torch.randn(1, 32, 2, 4), torch.randn(1, 1, 20, 4)
+    agree(Case(q, k, k, Causal(), {}), {"top": 8})
+
+
 @pytest.mark.parametrize("scale", [0.0, -0.7])
 def test_scales_that_do_not_rank_as_the_products_do(scale):
     q, k = torch.randn(1, 2, 20, 8), torch.randn(1, 1, 20, 8)

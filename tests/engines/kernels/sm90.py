@@ -104,6 +104,7 @@ def cases() -> Iterator[tuple[str, Problem, Wants | None]]:
     yield "the same and a map", problem(), Wants(**vars(ALL) | {"map": (64, 64)})
     yield "received by the last queries", problem(n_queries=256, n_keys=4096), Wants(received=True)
     yield "several largest", problem(), Wants(top=8)
+    yield "as many largest as there may be", problem(), Wants(top=512)
     yield "a map across tiles", problem(), Wants(map=(100, 90), map_reduces=("mean", "max"))
     yield "a mass", problem(), Wants(mass={"first": First(1).spans(1024)})
     yield "by distance", problem(), Wants(by_distance=True)

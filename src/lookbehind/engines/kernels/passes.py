@@ -16,7 +16,7 @@ from lookbehind.engines.kernels.columns import columns_kernel
 from lookbehind.engines.kernels.diagonals import diagonals_kernel
 from lookbehind.engines.kernels.rows import rows_kernel
 from lookbehind.engines.kernels.shares import dealt, rows_of_pixels
-from lookbehind.engines.kernels.tuning import Sizes, processors
+from lookbehind.engines.kernels.tuning import ROOM, Sizes, processors
 from lookbehind.engines.kernels.walk import Walk, walk
 from lookbehind.engines.problem import Problem
 
@@ -161,6 +161,8 @@ def rows_pass(
     """
     batch, heads, n_queries, n_keys = problem.batch, problem.n_heads, problem.n_queries, problem.n_keys
     device, rows, keys = problem.device, sizes.rows, sizes.keys
+    while rows > 16 and rows * power(asked.top) > ROOM:
+        rows //= 2
     pack = 1 if asked.mapped else min(problem.group & -problem.group, rows)
     # No more slots than there are queries; a matrix product has at least 16 rows.
     while rows > 16 and rows // pack >= 2 * max(n_queries, 1):

@@ -23,6 +23,11 @@ T = TypeVar("T")
 # Products below which trying out costs more than it will save.
 WORTH_TRYING = 2**28
 
+# The largest weights of each row of a tile are kept in registers: how many of all its rows, and of one. With
+# more, compilers take minutes.
+ROOM = 2**13
+LARGEST = 512
+
 
 @dataclass(frozen=True)
 class Sizes:
