@@ -98,6 +98,32 @@ def test_the_machine_is_named():
 @pytest.mark.skipif(
     find_spec("triton") is None, reason="triton is not installed here, not even its interpreter"
 )
+def test_what_a_card_is_asked_first_is_right_in_the_interpreter():
+    """And where it is wrong, that is said and the rest asked all the same."""
+    code = (
+        "import sys; sys.path.insert(0, 'benchmarks'); import small; assert small.main('cpu', 4) == 0\n"
+        "from lookbehind.engines.kernels import reduce; reduce.in_scores = lambda problem, best: best\n"
+        "assert small.main('cpu', 4) == 1"
+    )
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=README.parents[1],
+    )
+    lines = done.stdout.splitlines()
+    assert [line[:6] for line in lines[:8]] == ["right "] * 8
+    assert "WRONG queries pass: " in done.stdout and lines[-1].startswith(
+        "right diagonals: by_distance off by"
+    )
+
+
+@pytest.mark.skipif(
+    find_spec("triton") is None, reason="triton is not installed here, not even its interpreter"
+)
 def test_the_figures_of_a_card_can_be_read_in_the_interpreter():
     """Every row, on tiny sizes: that the code runs, and that it names what has to be reached."""
     code = (
