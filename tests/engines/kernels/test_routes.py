@@ -255,3 +255,21 @@ def test_on_a_card_flex_attention_agrees_with_the_reference(monkeypatch, lengths
         expected = attend(one.q, one.k, one.v, one.spans, scale=scale, engine="reference")
         torch.testing.assert_close(lse, expected[1], rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(out, expected[0], rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.skipif(not CUDA, reason="the kernels themselves need a card; none is here")
+@pytest.mark.parametrize("name", routes.ORDER)
+def test_on_a_card_rows_beyond_65536_are_as_right_as_those_before(monkeypatch, name):
+    """The memory-efficient one is said to be wrong there, with a bias for certain (PyTorch issue 162588)."""
+    monkeypatch.setattr(routes, "ORDER", (name,))
+    n, rows = 66_000, torch.tensor([0, 40_000, 65_535, 65_536, 65_999])
+    one = problem(n, n, group=1)
+    one = replace(one, **{letter: getattr(one, letter).cuda() for letter in "qkv"})
+    found = route(one)
+    assert found.name == name, found.reason
+    out, lse = routes.attend(one)
+    scores = one.q[:, :, rows].double() @ one.k.double().mT * one.scale
+    scores = scores.masked_fill((torch.arange(n) > rows[:, None]).cuda(), -math.inf)
+    torch.testing.assert_close(lse[:, :, rows].double(), scores.logsumexp(-1), rtol=1e-3, atol=1e-3)
+    right = scores.softmax(-1) @ one.v.double()
+    torch.testing.assert_close(out[:, :, rows].double(), right, rtol=2e-2, atol=2e-2)
