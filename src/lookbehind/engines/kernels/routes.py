@@ -25,6 +25,9 @@ from lookbehind.spans import Spans
 ORDER = ("cudnn", "flash", "efficient", "flex")
 
 _HALVES = (torch.bfloat16, torch.float16)
+
+# Beyond so many rows the memory-efficient kernel is silently wrong in some releases (PyTorch issue 162588).
+_EFFICIENT_ROWS = 2**16
 _shapes: Kept[tuple[str, bool]] = Kept(64)
 
 Raw = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float, bool], tuple[torch.Tensor, torch.Tensor]]
@@ -84,6 +87,8 @@ def why_not(name: str, problem: Problem) -> str:
     elif name == "flash":
         fits = width == out_width and width % 8 == 0 and width <= 256
         reason = "" if fits else f"heads of {width} and values of {out_width} do not fit it"
+    elif max(problem.n_queries, problem.n_keys) > _EFFICIENT_ROWS:
+        reason = f"it may be wrong beyond {_EFFICIENT_ROWS:,} queries or keys"
     else:
         # It takes no groups, and its triangle begins top-left.
         fits = problem.group == 1 and (shape == "full" or equal) and width % 8 == 0 and out_width % 8 == 0
