@@ -133,6 +133,18 @@ def test_without_a_standard_output_it_runs():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_locale_without_the_letters_of_a_triangle_gets_them_in_utf_8(encoding):
+    done = subprocess.run(
+        [sys.executable, "-m", "lookbehind", "explain", "-n", "4"],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "■" in done.stdout.decode("utf-8")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_with_130_and_no_traceback():
     code = (

@@ -8,6 +8,7 @@ run, so that `lookbehind --help` and the verbs that only count products start at
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -119,4 +120,8 @@ for _name, _verb, _short in _VERBS:
 
 def main() -> None:
     """The `lookbehind` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A locale without the letters of a triangle would end it in a traceback, a pipe's as well.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     app()
