@@ -150,6 +150,10 @@ def test_wrong_pattern_text_is_refused_as_parse_does():
         ({"map_reduce": ()}, "map_reduce: one or several of mean, max, sum are needed; got ()"),
         ({"map_reduce": None}, "map_reduce: one or several of mean, max, sum are needed; got None"),
         ({"map_of": "logit"}, "map_of: 'logit' is none of weight, score"),
+        (
+            {"mass": First(1)},
+            "mass: patterns by their names are needed, as in {'sink': First(1)}; got First",
+        ),
         ({"mass": {"sink": 1}}, "mass 'sink': a Pattern, its text or Spans is needed; got int"),
         (
             {"mass": {"sink": First(1).spans(5)}},

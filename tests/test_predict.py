@@ -100,6 +100,12 @@ def test_empty_text_is_refused(model_and_tokenizer):
         next_tokens(*model_and_tokenizer, "")
 
 
+@pytest.mark.parametrize("text", [["def", "parse("], b"def parse(", 5])
+def test_what_is_no_text_is_refused(model_and_tokenizer, text):
+    with pytest.raises(InputError, match=f"text: one text is needed; got {type(text).__name__}"):
+        next_tokens(*model_and_tokenizer, text)
+
+
 def test_text_longer_than_the_context_is_refused_with_both_numbers(model_and_tokenizer):
     model, tokenizer = model_and_tokenizer
     text = "x = 1\n" * 40
@@ -140,8 +146,9 @@ def test_a_model_that_states_no_context_has_none():
 
 @pytest.mark.parametrize(("call", "words"), [
     (lambda m, t: next_tokens(m, t, "x", k=0), "k: at least 1 token is needed; got 0"),
+    (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number of tokens is needed; got 2.5"),
     (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: at least 1 is needed; got 0"),
 ])  # fmt: skip
-def test_counts_below_1_are_refused(model_and_tokenizer, call, words):
+def test_counts_that_are_none_are_refused(model_and_tokenizer, call, words):
     with pytest.raises(InputError, match=words):
         call(*model_and_tokenizer)

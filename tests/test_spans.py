@@ -134,6 +134,8 @@ def test_out_of_range_is_told_in_words():
         for row in (4, -1):
             with pytest.raises(lb.InputError, match=f"query {row}: there are 4 queries, 0 to 3"):
                 ask(row)
+        with pytest.raises(lb.InputError, match=r"query: a whole number is needed; got 1\.5"):
+            ask(1.5)
     with pytest.raises(lb.InputError, match="key 4: there are 4 keys, 0 to 3"):
         spans.allows(0, 4)
     with pytest.raises(lb.InputError, match="a step of 2 would leave gaps"):

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from inspect import signature
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,6 +219,8 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
     """
     import torch
 
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"text: one text is needed; got {type(text).__name__}")
     if not text:
         raise InputError("text: it is empty; give at least one token to read")
     # The tokenizer's own warning about long texts says less than the error below.
@@ -270,11 +273,13 @@ def _known(model: Any) -> int | None:
 
 
 def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, k: int) -> NextTokens:
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise InputError(f"k: a whole number of tokens is needed; got {k!r}")
     if k < 1:
         raise InputError(f"k: at least 1 token is needed; got {k}")
     logits = logits.double().cpu()  # sums over a vocabulary are not done in half precision
     probabilities = logits.softmax(-1)
-    best = logits.topk(min(k, len(logits)))
+    best = logits.topk(min(int(k), len(logits)))
     return NextTokens(
         text=text,
         n_tokens=n_tokens,

@@ -302,6 +302,8 @@ class Spans:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _row(self, query: int) -> int:
+        if not isinstance(query, (int, np.integer)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f"query: a whole number is needed; got {query!r}")
         if not 0 <= query < self.n_queries:
             raise InputError(f"query {query}: there are {self.n_queries} queries, 0 to {self.n_queries - 1}")
         return query

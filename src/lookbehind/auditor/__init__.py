@@ -266,6 +266,11 @@ def _check(expect: Any, length: int | None, seeds: Sequence[int], batch: int) ->
         raise InputError(
             f"expect: a pattern is needed, as lb.Causal() | lb.First(4); got {type(expect).__name__}"
         )
+    for name, one in (("length", length), ("batch", batch)):
+        if one is not None and (not isinstance(one, int) or isinstance(one, bool)):
+            raise InputError(f"{name}: a whole number is needed; got {one!r}")
+    if not isinstance(seeds, Sequence) or not all(isinstance(one, int) for one in seeds):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"seeds: a list of whole numbers is needed, as in (0, 1, 2); got {seeds!r}")
     if length is not None and length < 2:
         raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
     if batch < 1:
