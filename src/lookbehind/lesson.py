@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
@@ -64,11 +65,11 @@ def explain(
         tokens = tuple(split(source))
     elif isinstance(source, (list, tuple)):
         tokens = tuple(str(token) for token in cast("Sequence[Any]", source))
-    elif not isinstance(source, int) or isinstance(source, bool):
+    elif not isinstance(source, Integral) or isinstance(source, bool):
         raise InputError(
             f"explain: a text, a list of tokens, a number of tokens or a tape is needed; got {source!r}"
         )
-    n = cast(int, source) if tokens is None else len(tokens)
+    n = int(cast(int, source)) if tokens is None else len(tokens)
     if n < 1:
         raise InputError(f"explain: at least 1 token is needed to have a product; got {n}")
     if n > LONGEST:
@@ -77,7 +78,9 @@ def explain(
             "count them with pattern.spans(n).count()"
         )
     queries = n if queries is None else queries
-    if not 0 <= queries <= n:
+    if queries < 1:
+        raise InputError(f"explain: at least 1 query is needed to have a product; got {queries}")
+    if queries > n:
         raise InputError(f"explain: {queries} queries do not fit; the queries are the last of the {n} tokens")
     if not isinstance(pattern, Pattern):
         pattern = Causal() if pattern is None else parse(pattern)

@@ -143,6 +143,8 @@ def test_a_tape_brings_scores_and_weights(tmp_path):
         (["--n", "6", "-p", "causl"], "column 1: 'causl' is no pattern; did you mean 'causal'?"),
         (["--n", "6", "--query", "6"], "query 6: there are 6 queries; they are q0 to q5"),
         (["--n", "6", "--queries", "7"], "7 queries do not fit; the queries are the last of the 6 tokens"),
+        (["--n", "6", "--queries", "0"], "explain: at least 1 query is needed to have a product; got 0"),
+        (["--n", "6", "-m", "tests.models:tiny"], "explain: --model splits a text into tokens; give a text"),
         (["text", "--n", "6"], "a text and --n were given; one of them is enough"),
         (["--n", "3000", "--all"], "--all: 4,501,500 products are more than the 200,000"),
         (["--n", "3000", "--json"], "9,000,000 products to list, more than 4,000,000"),

@@ -115,6 +115,8 @@ def _lesson(
     given = [name for name, value in sources.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"explain: {' and '.join(given)} were given; one of them is enough")
+    if model is not None and text is None and file is None:
+        raise InputError("explain: --model splits a text into tokens; give a text or --file, or leave it out")
     if tape is not None:
         from lookbehind.tape import load
 
