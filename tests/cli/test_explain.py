@@ -5,6 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lookbehind.cli import app
+from lookbehind.lesson import explain
 from tests import tapes
 
 runner = CliRunner()
@@ -96,6 +97,13 @@ def test_the_triangle_fits_the_terminal(n, cell):
     assert cell in page("--n", str(n))
 
 
+@pytest.mark.parametrize("n", [50, 5000])
+def test_a_narrow_terminal_wraps_a_triangle_and_cuts_nothing(monkeypatch, n):
+    monkeypatch.setattr("lookbehind.cli.explain.console.width", 40)
+    drawn = str(explain(n).spans).splitlines()[-2] if n > 64 else "■" * n
+    assert drawn.rstrip() in page("--n", str(n))
+
+
 def test_a_decode_step():
     shown = page("--n", "6", "--queries", "1")
     assert "1 query over 6 keys: 6 of 6 products are computed." in shown
@@ -119,7 +127,7 @@ def test_a_million_tokens_are_explained_in_seconds():
     assert time.perf_counter() - began < 20
 
 
-def test_a_tape_brings_scores_and_weights(tmp_path):
+def test_a_tape_brings_scores_and_weights(tmp_path, monkeypatch):
     tape = tapes.tape(n=6, tokens=list("abcdef"))
     tape.save(tmp_path / "run.tape")
     arguments = ("--tape", str(tmp_path / "run.tape"), "--layer", "1", "--head", "1")
@@ -127,6 +135,8 @@ def test_a_tape_brings_scores_and_weights(tmp_path):
     assert "causal & window(4)" in shown and "Layer 1, head 1." in shown and 'q5 "f"' in shown
     score, weight = (float(row[3]) for row in (tape.scores(1, 1, 5), tape.weights(1, 1, 5)))
     assert f"q5·k3 {score:.2f} → {weight:.2f}" in shown
+    assert f"{score:.3f}  {weight:.4f}" in page(*arguments, "--query", "5")
+    monkeypatch.setattr("lookbehind.cli.explain.console.width", 24)
     assert f"{score:.3f}  {weight:.4f}" in page(*arguments, "--query", "5")
     told = json.loads(run(*arguments, "--json").output)["queries"][5]
     assert told["computed"] == [2, 3, 4, 5]

@@ -22,10 +22,14 @@ def test_next_as_json():
     assert set(data["tokens"][0]) == {"token", "id", "probability", "logit"}
 
 
-def test_steps_show_what_a_cache_saves():
+def test_steps_show_what_a_cache_saves(monkeypatch):
     result = run("next", "def parse(self):", "--steps", 4, *TINY)
     assert "with a cache" in result.stdout
     assert "Step 1 reads the prompt" in result.stdout
+    monkeypatch.setattr("lookbehind.cli.next.console.width", 40)
+    assert "…" not in run("next", "def parse(self):", "--steps", 4, *TINY).stdout
+    said = " ".join(run("next", "def parse(self):", "--steps", 2, *TINY).stdout.split())
+    assert "Step 2 added" in said and "it would compute" in said
     data = json.loads(run("next", "def parse(self):", "--steps", 4, "--json", *TINY).stdout)
     assert [step["rows"] for step in data["steps"]] == [data["n_prompt"], 1, 1, 1]
     assert {kind["pattern"] for kind in data["kinds"]} == {"causal", "causal & window(4)"}

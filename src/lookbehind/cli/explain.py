@@ -19,6 +19,7 @@ from lookbehind.cli.common import (
     JsonOption,
     ModelOption,
     TextArgument,
+    at_least,
     console,
     load_model,
     need_tokenizer,
@@ -88,16 +89,20 @@ def explain(
     console.print(_heading(lesson))
     console.print()
     if rows is None:
-        console.print(Padding(_picture(lesson, console.width - 2), (0, 0, 0, 2)))
+        picture = _picture(lesson, console.width - 2)
+        with at_least(_DRAWN + 8):  # nor does a triangle lose its right side
+            console.print(Padding(picture, (0, 0, 0, 2), expand=False))
         console.print()
-        console.print(Padding(_queries(lesson, show_all), (0, 0, 0, 2)))
+        console.print(Padding(_queries(lesson, show_all), (0, 0, 0, 2), expand=False))
     else:
         for row in rows:
-            console.print(Padding(_query(lesson, row), (0, 0, 0, 2)))
+            # Scores and weights are not cut where a terminal is narrow: it wraps.
+            with at_least(80 if lesson.recorded else 0):
+                console.print(Padding(_query(lesson, row), (0, 0, 0, 2), expand=False))
             console.print()
     if rows is None:
         console.print()
-        console.print(Padding(_counts(lesson), (0, 0, 0, 2)))
+        console.print(Padding(_counts(lesson), (0, 0, 0, 2), expand=False))
 
 
 def _lesson(

@@ -14,6 +14,7 @@ from lookbehind.cli.common import (
     JsonOption,
     ModelOption,
     TextArgument,
+    at_least,
     console,
     harmless,
     load_model,
@@ -61,7 +62,8 @@ def next_(
     if as_json:
         print_json(found.to_dict())
     elif isinstance(found, Decoding):
-        console.print(steps_table(found))
+        with at_least(80):  # numbers are not cut where a terminal is narrow: it wraps
+            console.print(steps_table(found))
         for line in steps_words(found):
             console.print(Text(line))
         console.print()
@@ -69,7 +71,8 @@ def next_(
             Text(harmless(found.text), style="dim").append(harmless(found.continuation), style="not dim bold")
         )
     else:
-        console.print(next_table(found))
+        with at_least(80):
+            console.print(next_table(found))
 
 
 def next_table(found: NextTokens) -> Table:
