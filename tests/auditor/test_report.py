@@ -56,6 +56,7 @@ def test_the_text_is_readable():
         "Not covered: window=99, not crossed.",
         "What a rule means: lookbehind audit --explain LB101",
     ]
+    assert "\n1 rule: 1 failed. 1.2 s.\n" in str(replace(REPORT, outcomes=(FAIL,)))
 
 
 def test_junit_counts_and_never_passes_the_undecided():

@@ -53,6 +53,11 @@ def test_record_says_what_was_computed(tmp_path):
     assert "next: lookbehind heads" in result.stdout
 
 
+def test_one_of_a_thing_is_said_as_one(tmp_path):
+    said = run("record", "a", "-o", tmp_path / "a.tape", *TINY).stdout
+    assert said.startswith("1 token, 2 layers") and "1 product per head" in said
+
+
 def test_record_as_json(tmp_path):
     (tmp_path / "a.txt").write_text("def parse(self):")
     out = tmp_path / "a.tape"

@@ -103,7 +103,8 @@ def _tail(report: Report, width: int) -> list[Line]:
     order = ("fail", "undecided", "pass", "not covered", "not applicable")
     names = {"fail": "failed", "pass": "passed"}
     told = ", ".join(f"{count[verdict]} {names.get(verdict, verdict)}" for verdict in order if count[verdict])
-    found: list[Line] = [[(f"{len(report.outcomes)} rules: {told}. {report.seconds:.1f} s.", "")]]
+    rules = "1 rule" if len(report.outcomes) == 1 else f"{len(report.outcomes)} rules"
+    found: list[Line] = [[(f"{rules}: {told}. {report.seconds:.1f} s.", "")]]
     for note in report.coverage:
         wrapped = textwrap.wrap(f"Not covered: {note}.", width, subsequent_indent="  ")
         found += [[(one, "dim")] for one in wrapped]

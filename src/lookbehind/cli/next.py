@@ -123,9 +123,10 @@ def steps_words(found: Decoding) -> list[str]:
     if rest:
         added = sum(step.added_total for step in rest)
         again = sum(step.recomputed_total for step in rest)
+        later, they = ("Step 2", "it") if len(rest) == 1 else (f"Steps 2 to {len(found.steps)}", "they")
         lines.append(
-            f"Each later step is one query. Steps 2 to {len(found.steps)} added {added:,} products; "
-            f"without a cache they would compute {again:,}, {again / added:,.0f} times as many."
+            f"Each later step is one query. {later} added {added:,} products; "
+            f"without a cache {they} would compute {again:,}, {again / added:,.0f} times as many."
         )
     return lines
 

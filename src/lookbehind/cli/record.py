@@ -21,6 +21,7 @@ from lookbehind.cli.common import (
     print_json,
     read_text,
     size,
+    some,
     working,
 )
 from lookbehind.errors import InputError
@@ -63,11 +64,13 @@ def record(
         print_json({"tape": str(out), "continuation": continuation, **facts})
         return
     console.print(
-        f"{facts['tokens']:,} tokens, {facts['layers']} layers, {facts['heads']} heads", markup=False
+        f"{some(facts['tokens'], 'token')}, {some(facts['layers'], 'layer')}, {some(facts['heads'], 'head')}",
+        markup=False,
     )
     for kind in facts["kinds"]:
         console.print(
-            f"  {kind['layers']} of the layers: {kind['pattern']}, {kind['products']:,} products per head",
+            f"  {kind['layers']} of the layers: {kind['pattern']}, "
+            f"{some(kind['products'], 'product')} per head",
             markup=False,
         )
     for name, class_name, reason in facts["skipped"]:
