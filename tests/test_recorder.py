@@ -331,6 +331,14 @@ def test_a_model_without_any_attention_says_so():
         recorder.tape()
 
 
+def test_a_model_that_is_one_plain_layer_is_seen_to_run():
+    model = nn.Embedding(4, 4)
+    with record(model) as recorder:
+        model(ids(3) % 4)
+    with pytest.raises(RecordError, match="no softmax attention was seen in Embedding"):
+        recorder.tape()
+
+
 def test_a_model_that_did_not_run_says_so():
     with record(Plain()) as recorder:
         pass

@@ -28,7 +28,7 @@ def assert_causal(model: Any, **options: Any) -> Report:
 
     Args:
         model: an nn.Module or a callable from token ids to logits.
-        options: as for `lookbehind.auditor`: `expect`, `length`, `select`, `ignore`, ...
+        options: as for `lookbehind.audit`: `expect`, `length`, `select`, `ignore`, ...
 
     Returns:
         The report, where nothing is wrong.

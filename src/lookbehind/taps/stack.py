@@ -108,8 +108,8 @@ class ModuleStack:
 
     def __enter__(self) -> ModuleStack:
         self._thread = threading.get_ident()
-        for module in self.names:
-            if _is_plain_leaf(module):
+        for number, module in enumerate(self.names):
+            if number and _is_plain_leaf(module):  # the first is the model itself, which is seen to run
                 continue
             module.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True)
             module.register_forward_hook(self._after)
