@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -53,6 +55,15 @@ def test_row_numbers_are_computed_once_and_only_for_the_rows_asked(monkeypatch):
             numbers.lse_of(rows)
             monkeypatch.undo()
             layer.known_lse = None
+
+
+def test_a_sink_beside_alibi_weighs_the_same_in_rows_that_lie_apart():
+    some = tape(50, 70)
+    layer = replace(some.layers[3], sinks=torch.tensor([1.0, 3.0]))
+    rows = np.array([3, 40, 7, 49])
+    for head in range(2):
+        found = RowNumbers(OneHead(layer, head), layer.spans).lse_of(rows)
+        torch.testing.assert_close(found, layer.lse[head, rows], rtol=1e-5, atol=1e-5)
 
 
 def test_long_rows_are_computed_a_few_at_a_time(monkeypatch):

@@ -14,6 +14,8 @@ import torch
 
 from lookbehind.attention import logsumexp, observe
 from lookbehind.engines.observation import Observation
+from lookbehind.engines.problem import Problem
+from lookbehind.engines.sinks import folded_lse
 from lookbehind.spans import Ints, Spans
 from lookbehind.tape import Layer
 
@@ -51,13 +53,11 @@ class OneHead:
 
     def logsumexp(self, spans: Spans, rows: Ints) -> torch.Tensor:
         """lse of some rows over all keys of `spans`: [rows]."""
-        found = logsumexp(
-            self.q[torch.from_numpy(rows)][None, None],
-            self.k[None, None],
-            taken(spans, rows),
-            **self.parameters,
-        )
-        return found[0, 0].cpu() - self.shift(rows)
+        q, k, some = self.q[torch.from_numpy(rows)][None, None], self.k[None, None], taken(spans, rows)
+        bare: dict[str, Any] = {**self.parameters, "sinks": None}
+        found = logsumexp(q, k, some, **bare) - self.shift(rows).to(q.device)
+        # A sink is one logit for all rows: it joins when they are where they belong.
+        return folded_lse(Problem(q, k, None, some, **self.parameters), found)[0, 0].cpu()
 
     def observe(
         self,
