@@ -106,6 +106,15 @@ def test_a_directory_that_may_not_be_written_is_refused_before_the_model_loads(t
     assert "is not writable; choose another place" in refused("record", "x", "-o", tmp_path / "a.tape")
 
 
+def test_a_tape_that_another_run_began_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    import lookbehind.cli.record
+
+    out = tmp_path / "a.tape"
+    monkeypatch.setattr(lookbehind.cli.record, "check_new", lambda out: out.mkdir())
+    assert "a.tape: exists already; choose another name" in refused("record", "x", "-o", out, *TINY)
+    assert out.is_dir()
+
+
 def test_a_run_that_fails_leaves_no_tape(tmp_path, monkeypatch):
     import lookbehind.recorder
 

@@ -93,11 +93,15 @@ def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) 
         raise InputError(f"generate: {type(model).__name__} cannot generate; leave --generate out")
     ids = encode(model, tokenizer, text, room=generate)
     try:
+        out.mkdir()
+    except FileExistsError:
+        raise _taken(out) from None
+    try:
         with recorded(model, to=out, tokenizer=tokenizer) as recorder:
             done = run_model(model, ids, generate)
         tape = recorder.tape()
     except BaseException:
-        # `out` was not there before this run (check_new), so what lies there is this run's.
+        # `out` was made by this run, so what lies there is its own.
         shutil.rmtree(out, ignore_errors=True)
         raise
     return tape, tokenizer.decode(done[0, ids.shape[1] :])
@@ -170,10 +174,14 @@ def tape_bytes(tape: Tape) -> int:
     )
 
 
+def _taken(out: Path) -> InputError:
+    return InputError(f"{out}: exists already; choose another name or remove it first")
+
+
 def check_new(out: Path) -> None:
     """Refuses an output that exists or cannot be made, before the model is loaded."""
     if out.exists() or out.is_symlink():
-        raise InputError(f"{out}: exists already; choose another name or remove it first")
+        raise _taken(out)
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no directory {out.parent}; create it first")
     if not os.access(out.parent, os.W_OK):
