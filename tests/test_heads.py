@@ -141,6 +141,20 @@ def test_a_table_is_json_csv_and_text():
     assert str(table).splitlines()[0].split() == list(COLUMNS)
 
 
+def test_numbers_that_are_not_finite_come_last_and_are_written_as_none(tmp_path):
+    broken = tape(20, n_heads=3)
+    broken.layers[0].q[1, 7, 0] = torch.nan
+    table = head_table(broken)
+    assert math.isnan(table[1].entropy)
+    order = table.sorted("entropy")
+    assert (order[5].layer, order[5].head) == (0, 1)
+    assert [head.entropy for head in order][:5] == sorted(
+        (table[n].entropy for n in (0, 2, 3, 4, 5)), reverse=True
+    )
+    assert json.loads(table.to_json())[1]["entropy"] is None
+    broken.export(tmp_path / "page.html")
+
+
 def test_an_unknown_column_is_refused_with_the_columns_there_are():
     with pytest.raises(InputError, match="heads: there is no column 'entropi'; sort by one of layer, head, "):
         head_table(tape()).sorted("entropi")

@@ -26,6 +26,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
@@ -95,9 +96,9 @@ class HeadTable:
         if by not in COLUMNS:
             raise InputError(f"heads: there is no column {by!r}; sort by one of {', '.join(COLUMNS)}")
 
-        known = [head for head in self.heads if getattr(head, by) is not None]
+        known = [head for head in self.heads if _known(getattr(head, by))]
         known.sort(key=lambda head: getattr(head, by), reverse=descending)
-        return HeadTable((*known, *(head for head in self.heads if getattr(head, by) is None)))
+        return HeadTable((*known, *(head for head in self.heads if not _known(getattr(head, by)))))
 
     def top(self, count: int) -> HeadTable:
         """The first `count` heads."""
@@ -108,11 +109,14 @@ class HeadTable:
     def most(self, measure: str) -> Head | None:
         """The head with the largest number in a column, or None if no head has one."""
         found = self.sorted(measure).heads
-        return found[0] if found and getattr(found[0], measure) is not None else None
+        return found[0] if found and _known(getattr(found[0], measure)) else None
 
     def to_dict(self) -> list[dict[str, Any]]:
-        """Rows as plain dictionaries."""
-        return [asdict(head) for head in self.heads]
+        """Rows as plain dictionaries; a number that is not finite is None, as JSON has none."""
+        return [
+            {name: value if _known(value) else None for name, value in asdict(head).items()}
+            for head in self.heads
+        ]
 
     def to_json(self) -> str:
         """Rows as a JSON array of objects."""
@@ -133,6 +137,11 @@ class HeadTable:
         return "\n".join(
             "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows
         )
+
+
+def _known(value: object) -> bool:
+    """Whether it can be ordered and written: queries and keys that are not finite leave no such number."""
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
 def cell(value: object) -> str:
