@@ -53,6 +53,13 @@ def test_what_was_understood_passes(options, dtype):
     one.prove(output(one))
 
 
+def test_a_model_whose_numbers_are_not_finite_is_told_so():
+    one = call()
+    for q in (one.q, torch.full_like(one.q, torch.nan)):
+        with pytest.raises(RecordError, match="own output for query 1 of 6 is not finite, so that nothing"):
+            replace(one, q=q).prove(torch.full_like(output(one), torch.nan))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -133,7 +140,7 @@ def test_nan_is_refused_and_a_row_without_keys_is_not_looked_at():
     found = output(one)
     assert found[:, :, :2].isnan().all()
     one.prove(found)
-    with pytest.raises(RecordError, match="comes out nan away"):
+    with pytest.raises(RecordError, match="output for query 3 of 6 is not finite"):
         one.prove(torch.full_like(found, torch.nan))
 
 

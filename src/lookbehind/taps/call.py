@@ -112,6 +112,11 @@ class Call:
         allowed = _ROUNDED * _rounding(self.q.dtype, largest, weights, v, expected) + summed
         # `not <=`, so that a NaN is refused as well.
         if not bool((found <= allowed).all()):
+            if not bool(output.isfinite().all()):
+                raise RecordError(
+                    f"{self.module}: the model's own output for query {row} of {self.q.shape[2]} is not "
+                    "finite, so that nothing proves its weights; find what makes it NaN or infinite"
+                )
             worst = (found / allowed).argmax()
             apart, most = (float(one.flatten()[worst]) for one in (found, allowed))
             raise RecordError(
