@@ -1,6 +1,8 @@
 """Recording whole models: weights are the model's own, outputs untouched, and the rest is refused."""
 
+import copy
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -562,6 +564,21 @@ def test_everything_is_restored_whatever_happens():
         model(torch.full((1, 4), 9999))  # no such token
     assert state(model) == before
     assert recorder.tape().n_queries == 4
+
+
+def test_a_copy_that_is_made_while_recording_is_not_recorded():
+    model = tiny("llama", "sdpa")
+    with record(model) as recorder:
+        model(ids(4))
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        for one in copies:
+            one(ids(5))
+    assert recorder.tape().n_queries == 4
+    for one in copies:
+        assert torch.equal(one(ids(5)).logits, model(ids(5)).logits)
+        with record(one) as again:
+            one(ids(6))
+        assert again.tape().n_queries == 6
 
 
 PLACES = (

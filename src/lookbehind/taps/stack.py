@@ -126,6 +126,10 @@ class ModuleStack:
             _take_off(module, self)
         self._reset()
 
+    def __reduce__(self) -> tuple[Callable[[], ModuleStack], tuple[()]]:
+        """A copy of the model, pickled or not, takes its hooks along: they do nothing there."""
+        return _idle, ()
+
     def _before(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not self._heeds:
             return
@@ -173,6 +177,12 @@ class ModuleStack:
         if self.frames:
             self.frames.clear()
             self._drop()
+
+
+def _idle() -> ModuleStack:
+    stack = object.__new__(ModuleStack)
+    stack.active = False
+    return stack
 
 
 def _within(inner: FrameType | None, outer: FrameType | None) -> bool:
