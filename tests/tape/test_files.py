@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 
 import pytest
 import torch
@@ -78,6 +79,21 @@ def test_a_tape_comes_back_as_it_was(tmp_path, computed):
         "spans-00001.safetensors",
         "tape.json",
     ]
+
+
+def test_half_a_surrogate_pair_is_kept(tmp_path):
+    tape = random_tape(4, tokens=["a", "\ud800", "\udcff", "\U0001f600"])
+    tape.save(tmp_path / "a")
+    assert load(tmp_path / "a").tokens == tape.tokens
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+    name = tmp_path / "\udcff"
+    for act in (random_tape(4).save, load):
+        with pytest.raises(lb.InputError, match="its name is not UTF-8; a tape needs a name that is"):
+            act(name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_named_pattern_is_stored_as_its_text(tmp_path):

@@ -45,6 +45,7 @@ def load(directory: str | Path) -> Tape:
         TapeError: the directory is no tape, or a file of it is damaged; the message names the file.
     """
     directory = Path(directory)
+    _check_name(directory)
     index = read(directory)
     if index.segments:
         pieces, ids, said = read_segments(directory, index)
@@ -81,7 +82,8 @@ def save(tape: Tape, directory: Path) -> None:
 
 
 def check_new(directory: Path) -> None:
-    """Refuse a place that holds something, or cannot hold a directory."""
+    """Refuse a place that holds something, or cannot hold a tape."""
+    _check_name(directory)
     try:
         if directory.is_symlink() or (directory.exists() and not directory.is_dir()):
             raise InputError(f"{directory}: is a file; give a new directory for the tape")
@@ -89,6 +91,14 @@ def check_new(directory: Path) -> None:
             raise InputError(f"{directory}: exists and is not empty; give a new directory for the tape")
     except OSError as error:
         raise InputError(f"{directory}: cannot be used for a tape: {error.strerror}") from None
+
+
+def _check_name(directory: Path) -> None:
+    """Refuse a name that safetensors cannot open."""
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{directory}: its name is not UTF-8; a tape needs a name that is") from None
 
 
 def write_layers(directory: Path, layers: Iterable[Layer], tape: Tape) -> None:
@@ -126,8 +136,11 @@ def write_layers(directory: Path, layers: Iterable[Layer], tape: Tape) -> None:
 
 
 def write_index(directory: Path, index: Index) -> None:
-    """Replace the index in one step."""
-    _atomically(directory / NAME, lambda path: path.write_text(index.dumps(), encoding="utf-8"))
+    """Replace the index in one step. Half a surrogate pair, which UTF-8 lacks, is escaped as in JSON."""
+    text = index.dumps()
+    _atomically(
+        directory / NAME, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    )
 
 
 def write_tensors(
