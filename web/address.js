@@ -50,8 +50,18 @@ const CHOICES = {
   scale: ["log", "linear"],
 };
 
+const FARTHEST = 64;
+
 /** Names of the address for the fields that are not simply themselves. */
 const KNOWN = new Set(["x", "y", "z", "of", "pool", "scale", "range", "skip", "renorm", "q", "k", "grow", "panes"]);
+
+/**
+ * Whether a scale can have these ends: no farther from 0 than float32, and farther apart than an address rounds them.
+ *
+ * @param {number} low
+ * @param {number} high
+ */
+export const areEnds = (low, high) => Math.max(-low, high) < 1e38 && high - low > Math.max(1e-38, 1e-5 * Math.max(-low, high));
 
 /** @param {string | null} text */
 const whole = (text) => (text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null);
@@ -81,14 +91,15 @@ export function read(hash) {
   state.x = real(given.get("x"));
   state.y = real(given.get("y"));
   state.z = real(given.get("z"));
-  if (state.x === null || state.y === null || state.z === null) state.x = state.y = state.z = null;
+  // Farther in or out than FARTHEST there is nothing, and numbers for it run out of digits.
+  if (state.x === null || state.y === null || state.z === null || Math.abs(state.z) > FARTHEST) state.x = state.y = state.z = null;
   for (const name of /** @type {const} */ (["of", "pool", "scale"])) {
     const value = given.get(name);
     if (value !== null && CHOICES[name].includes(value)) Object.assign(state, { [name]: value });
   }
   if (state.pool === "sum" && state.of !== "weight") state.pool = "max";
   const ends = (given.get("range") ?? "").split("_").map(real);
-  if (ends.length === 2 && ends[0] !== null && ends[1] !== null && ends[0] < ends[1]) state.range = [ends[0], ends[1]];
+  if (ends.length === 2 && ends[0] !== null && ends[1] !== null && areEnds(ends[0], ends[1])) state.range = [ends[0], ends[1]];
   state.skip = whole(given.get("skip")) ?? 0;
   state.renorm = given.get("renorm") === "1" && state.skip > 0;
   state.query = whole(given.get("q"));

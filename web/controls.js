@@ -1,5 +1,6 @@
 // Controls: one sentence that says what the map shows, in which every word that can be changed is a field.
 
+import { areEnds } from "./address.js";
 import { choice, el } from "./dom.js";
 import { tickText } from "./scale.js";
 import { layerName } from "./words.js";
@@ -73,7 +74,7 @@ export function controls(parent, tools, app, map) {
         const now = app.state.range ?? map.range();
         const value = Number(input.value.replace(/\u2212/g, "-"));
         const ends = /** @type {[number, number]} */ (which ? [now[0], value] : [value, now[1]]);
-        if (Number.isFinite(value) && input.value.trim() && ends[0] < ends[1]) app.set({ range: ends }, push);
+        if (input.value.trim() && areEnds(...ends)) app.set({ range: ends }, push);
         else {
           said = "";
           update(app.state);

@@ -7,6 +7,7 @@ import { STEPS } from "./palette.js";
 
 const MOST_DECADES = 6;
 const HALVES = 1 << 16;
+const LEAST = 1e-45; // no weight is smaller: float32 has nothing below
 
 /** What every float16 stands for. @type {Float32Array} */
 export const HALF = new Float32Array(HALVES);
@@ -39,7 +40,7 @@ for (let bits = 0; bits < HALVES; bits++) {
 export function ruler(state, fitted) {
   const log = (state.of === "weight" || state.of === "relative") && state.scale === "log";
   let [low, high] = state.range ?? fitted;
-  if (log && low <= 0) low = high > 0 ? high * 1e-4 : 1e-4;
+  if (log && low < LEAST) low = high > 0 ? high * 1e-4 : 1e-4;
   if (high <= low) high = log ? low * 10 : low + 1;
   return { of: state.of, log, diverging: state.of === "enrichment", low, high, fitted: !state.range, least: true };
 }

@@ -37,4 +37,7 @@ test("what makes no sense in an address is read as the default", () => {
   assert.deepEqual({ ...state, pool: "max" }, { ...START, page: "map" });
   assert.equal(read("#/map/0/0?of=score&pool=sum").pool, "max");
   assert.equal(read("#/map/0/0?renorm=1").renorm, false);
+  for (const z of ["-400", "1e300", "-1e9"]) assert.deepEqual(read(`#/map/0/0?x=5&y=5&z=${z}`), { ...START, page: "map" });
+  for (const range of ["0_1e-320", "-1e308_1e308", "0.1_0.1000000001", "0_Infinity"]) assert.equal(read(`#/map/0/0?range=${range}`).range, null);
+  assert.equal(write(read("#/map/0/0?x=5&y=5&z=-64")), "#/map/0/0?x=5&y=5&z=-64");
 });

@@ -59,6 +59,10 @@ test("a fit covers what is in sight, ends at round numbers, and ignores specks f
   assert.ok(low <= -7.3 && high >= 11.2);
 });
 
+test("a log scale begins above 0, whatever its low end", () => {
+  for (const low of [-1, 0, 1e-320]) assert.equal(ruler({ of: "weight", scale: "log", range: [low, 1] }, [0, 1]).low, 1e-4);
+});
+
 test("ticks are short", () => {
   assert.deepEqual([1, 0.02, 1e-5, -6, 0, 250000].map(tickText), ["1", "0.02", "1e\u22125", "\u22126", "0", "3e5"]);
 });

@@ -32,7 +32,9 @@
     pool: ["max", "mean", "sum"],
     scale: ["log", "linear"]
   };
+  var FARTHEST = 64;
   var KNOWN = /* @__PURE__ */ new Set(["x", "y", "z", "of", "pool", "scale", "range", "skip", "renorm", "q", "k", "grow", "panes"]);
+  var areEnds = (low, high) => Math.max(-low, high) < 1e38 && high - low > Math.max(1e-38, 1e-5 * Math.max(-low, high));
   var whole = (text) => text !== null && /^\d{1,9}$/.test(text) ? Number(text) : null;
   var real = (text) => text !== null && text !== "" && Number.isFinite(Number(text)) ? Number(text) : null;
   function read(hash) {
@@ -48,7 +50,7 @@
     state.x = real(given2.get("x"));
     state.y = real(given2.get("y"));
     state.z = real(given2.get("z"));
-    if (state.x === null || state.y === null || state.z === null) state.x = state.y = state.z = null;
+    if (state.x === null || state.y === null || state.z === null || Math.abs(state.z) > FARTHEST) state.x = state.y = state.z = null;
     for (
       const name of
       /** @type {const} */
@@ -59,7 +61,7 @@
     }
     if (state.pool === "sum" && state.of !== "weight") state.pool = "max";
     const ends = (given2.get("range") ?? "").split("_").map(real);
-    if (ends.length === 2 && ends[0] !== null && ends[1] !== null && ends[0] < ends[1]) state.range = [ends[0], ends[1]];
+    if (ends.length === 2 && ends[0] !== null && ends[1] !== null && areEnds(ends[0], ends[1])) state.range = [ends[0], ends[1]];
     state.skip = whole(given2.get("skip")) ?? 0;
     state.renorm = given2.get("renorm") === "1" && state.skip > 0;
     state.query = whole(given2.get("q"));
@@ -887,6 +889,7 @@
   // scale.js
   var MOST_DECADES = 6;
   var HALVES = 1 << 16;
+  var LEAST = 1e-45;
   var HALF = new Float32Array(HALVES);
   for (let bits = 0; bits < HALVES; bits++) {
     const sign = bits & 32768 ? -1 : 1;
@@ -897,7 +900,7 @@
   function ruler(state, fitted3) {
     const log = (state.of === "weight" || state.of === "relative") && state.scale === "log";
     let [low, high] = state.range ?? fitted3;
-    if (log && low <= 0) low = high > 0 ? high * 1e-4 : 1e-4;
+    if (log && low < LEAST) low = high > 0 ? high * 1e-4 : 1e-4;
     if (high <= low) high = log ? low * 10 : low + 1;
     return { of: state.of, log, diverging: state.of === "enrichment", low, high, fitted: !state.range, least: true };
   }
@@ -2963,7 +2966,7 @@
             /** @type {[number, number]} */
             which ? [now[0], value] : [value, now[1]]
           );
-          if (Number.isFinite(value) && input.value.trim() && ends2[0] < ends2[1]) app.set({ range: ends2 }, push);
+          if (input.value.trim() && areEnds(...ends2)) app.set({ range: ends2 }, push);
           else {
             said = "";
             update(app.state);
