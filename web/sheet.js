@@ -162,8 +162,8 @@ export function mount(parent, app) {
         el(
           "p",
           {},
-          `${title ? `${title}: ` : ""}${count(tape.layers.length)} ${tape.layers.length === 1 ? "layer" : "layers"}, ${count(total)} heads, ` +
-            `${count(tape.n_queries)} queries × ${count(tape.n_keys)} keys. Query i, down, reads; key j, across, is read.`,
+          `${title ? `${title}: ` : ""}${count(tape.layers.length)} ${tape.layers.length === 1 ? "layer" : "layers"}, ${count(total)} ${total === 1 ? "head" : "heads"}, ` +
+            `${count(tape.n_queries)} ${tape.n_queries === 1 ? "query" : "queries"} × ${count(tape.n_keys)} ${tape.n_keys === 1 ? "key" : "keys"}. Query i, down, reads; key j, across, is read.`,
         ),
       ),
       el(

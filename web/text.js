@@ -92,7 +92,7 @@ export function mount(parent, app) {
     el(
       "header",
       { class: "text-head" },
-      el("h2", {}, "Text ", el("small", {}, `${count(length)} tokens`)),
+      el("h2", {}, "Text ", el("small", {}, `${count(length)} ${length === 1 ? "token" : "tokens"}`)),
       by,
       el("div", { class: "text-search", role: "search" }, field, found, back, on),
     ),

@@ -4811,7 +4811,7 @@ ${this.out.filter(Boolean).join("\n")}
       el(
         "header",
         { class: "text-head" },
-        el("h2", {}, "Text ", el("small", {}, `${count(length)} tokens`)),
+        el("h2", {}, "Text ", el("small", {}, `${count(length)} ${length === 1 ? "token" : "tokens"}`)),
         by,
         el("div", { class: "text-search", role: "search" }, field, found, back, on)
       ),
@@ -6249,7 +6249,7 @@ ${this.out.filter(Boolean).join("\n")}
           el(
             "p",
             {},
-            `${title2 ? `${title2}: ` : ""}${count(tape.layers.length)} ${tape.layers.length === 1 ? "layer" : "layers"}, ${count(total)} heads, ${count(tape.n_queries)} queries × ${count(tape.n_keys)} keys. Query i, down, reads; key j, across, is read.`
+            `${title2 ? `${title2}: ` : ""}${count(tape.layers.length)} ${tape.layers.length === 1 ? "layer" : "layers"}, ${count(total)} ${total === 1 ? "head" : "heads"}, ${count(tape.n_queries)} ${tape.n_queries === 1 ? "query" : "queries"} × ${count(tape.n_keys)} ${tape.n_keys === 1 ? "key" : "keys"}. Query i, down, reads; key j, across, is read.`
           )
         ),
         el(
