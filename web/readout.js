@@ -24,8 +24,11 @@ export function valueAt(scene, row, key) {
   return null;
 }
 
-/** A token as words of a line. @param {string | null} token */
-const quoted = (token) => (token === null ? "" : el("b", { class: "token" }, visible(token, 24)));
+/** A position and its token, where the text is known. @param {Scene["app"]} app @param {number} at @returns {(Node | string)[]} */
+function named(app, at) {
+  const token = app.token(at);
+  return token === null ? [count(at)] : [`${count(at)} `, el("b", { class: "token" }, visible(token, 24))];
+}
 
 /**
  * Fills the readout.
@@ -63,12 +66,12 @@ export function readout(line, scene) {
       parts.push(`${words} `, el("b", {}, number(found.value)), ` in ${count(2 ** found.z)} × ${count(2 ** found.z)} cells${found.sampled ? " (sampled)" : ""}`);
     }
   } else {
-    if (row !== null) parts.push(`query ${count(app.position(row))} `, quoted(app.token(app.position(row))));
+    if (row !== null) parts.push("query ", ...named(app, app.position(row)));
     if (row !== null && key !== null) {
       const cell = cells.get(state.layer, state.head, row, key);
       if (cell && Number.isNaN(cell.weight)) parts.push(" does not read key ");
       else parts.push(" reads key ");
-      parts.push(`${count(key)} `, quoted(app.token(key)));
+      parts.push(...named(app, key));
       if (!cell) parts.push((app.source.finest?.(state.layer, state.head) ?? null) === null ? ": \u2026" : ": this product is not in this page");
       else if (Number.isNaN(cell.weight)) parts.push(": never computed");
       else {
@@ -79,7 +82,7 @@ export function readout(line, scene) {
           if (found && name && !Number.isNaN(found.value)) parts.push(`, ${name} ${number(found.value)}`);
         }
       }
-    } else if (key !== null) parts.push(`key ${count(key)} `, quoted(app.token(key)));
+    } else if (key !== null) parts.push("key ", ...named(app, key));
   }
   const beside = series
     .map((track) => {

@@ -2007,8 +2007,8 @@
   }
   function read2(more, last = CAUSAL) {
     const given2 = more.words ?? SENTENCE;
-    const named2 = split(given2);
-    const n = within(more.n, 1, MOST2, more.words === void 0 ? USUAL : Math.max(1, named2.length));
+    const named3 = split(given2);
+    const n = within(more.n, 1, MOST2, more.words === void 0 ? USUAL : Math.max(1, named3.length));
     const m = within(more.m, 1, n, n);
     const rule2 = more.rule ?? "causal";
     let pattern = last;
@@ -2029,7 +2029,7 @@
       }
     }
     const at = within(more.at, n - m, n - 1, -1);
-    return { words: given2, given: given2.split(/\s+/).filter(Boolean).length, tokens: named2.slice(0, n), n, m, rule: rule2, pattern, reads, wrong, pinned: at < 0 ? null : at };
+    return { words: given2, given: given2.split(/\s+/).filter(Boolean).length, tokens: named3.slice(0, n), n, m, rule: rule2, pattern, reads, wrong, pinned: at < 0 ? null : at };
   }
   function split(text) {
     return text.split(/\s+/).filter(Boolean).slice(0, MOST2);
@@ -2428,8 +2428,8 @@
   var GAP = 10;
   var EDGE = 14;
   var LEGEND = 186;
-  function layoutOf(width, height, perQuery, named2) {
-    const top = named2 ? TOP.tokens : TOP.numbers;
+  function layoutOf(width, height, perQuery, named3) {
+    const top = named3 ? TOP.tokens : TOP.numbers;
     const strip = Math.max(width < 760 ? 42 : 56, Math.min(84, Math.floor(width / 14)));
     const right = Math.max(perQuery * (strip + GAP), LEGEND);
     const plot = {
@@ -2438,7 +2438,7 @@
       width: Math.max(120, width - LEFT - GAP - right - EDGE),
       height: Math.max(120, height - top - GAP - BELOW - EDGE)
     };
-    return { ...beside(plot, plot, right), width, height, strip: right / perQuery - GAP, named: named2 };
+    return { ...beside(plot, plot, right), width, height, strip: right / perQuery - GAP, named: named3 };
   }
   var attached = (layout, map) => ({ ...layout, ...beside(layout.plot, map, layout.right.width) });
   function beside(plot, map, right) {
@@ -2634,7 +2634,7 @@
     const { plot } = view;
     const { q0, q1, k0, k1 } = sight(view);
     const { offset } = app.tape;
-    const named2 = view.scale >= TOKEN_ROOM;
+    const named3 = view.scale >= TOKEN_ROOM;
     const tokens = scene.layout.named;
     const small = `11px ${font}`;
     const middle = { key: (k) => toX(view, k + 0.5), row: (r) => toY(view, r + 0.5) };
@@ -2656,7 +2656,7 @@
     for (const k of flat ? range(k0, k1) : marks(k0, k1, view.scale, 68)) {
       const x = middle.key(k);
       if (!inside(x, plot.x, plot.width)) continue;
-      if (!named2) tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
+      if (!named3) tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
       if (x + pen.measureText(count(k)).width / 2 > right) continue;
       pen.fillStyle = theme2.soft;
       pen.textAlign = "center";
@@ -2683,7 +2683,7 @@
       pen.fillText(fitted(pen, token, plot.y - 28), 0, 0);
       pen.restore();
     }
-    for (const r of named2 ? range(q0, q1) : rowMarks(q0, q1, offset, view.scale)) {
+    for (const r of named3 ? range(q0, q1) : rowMarks(q0, q1, offset, view.scale)) {
       const y = middle.row(r);
       if (!inside(y, plot.y, plot.height)) continue;
       tick(pen, theme2.rule, plot.x - 6, y, plot.x - 1, y);
@@ -2878,12 +2878,12 @@
   }
   function pinWords({ app, state, cells }) {
     const { query, key, layer, head } = state;
-    const named2 = (what, position) => {
+    const named3 = (what, position) => {
       const token = app.token(position);
       return `${what} ${count(position)}${token === null ? "" : ` “${visible(token, 24)}”`}`;
     };
-    const reader = query === null ? "" : named2("query", app.position(query));
-    const read3 = key === null ? "" : named2("key", key);
+    const reader = query === null ? "" : named3("query", app.position(query));
+    const read3 = key === null ? "" : named3("key", key);
     if (!reader || !read3) return reader || read3 ? `pinned: ${reader || read3}` : "";
     const cell = query === null || key === null ? null : cells.get(layer, head, query, key);
     if (!cell) return `pinned: ${reader} and ${read3}`;
@@ -3291,7 +3291,10 @@
     }
     return null;
   }
-  var quoted = (token) => token === null ? "" : el("b", { class: "token" }, visible(token, 24));
+  function named(app, at) {
+    const token = app.token(at);
+    return token === null ? [count(at)] : [`${count(at)} `, el("b", { class: "token" }, visible(token, 24))];
+  }
   function readout(line, scene) {
     const { app, state, series: series2, level, cells } = scene;
     const { hover } = app;
@@ -3320,12 +3323,12 @@
         parts2.push(`${words2} `, el("b", {}, number(found.value)), ` in ${count(2 ** found.z)} × ${count(2 ** found.z)} cells${found.sampled ? " (sampled)" : ""}`);
       }
     } else {
-      if (row !== null) parts2.push(`query ${count(app.position(row))} `, quoted(app.token(app.position(row))));
+      if (row !== null) parts2.push("query ", ...named(app, app.position(row)));
       if (row !== null && key !== null) {
         const cell = cells.get(state.layer, state.head, row, key);
         if (cell && Number.isNaN(cell.weight)) parts2.push(" does not read key ");
         else parts2.push(" reads key ");
-        parts2.push(`${count(key)} `, quoted(app.token(key)));
+        parts2.push(...named(app, key));
         if (!cell) parts2.push((app.source.finest?.(state.layer, state.head) ?? null) === null ? ": …" : ": this product is not in this page");
         else if (Number.isNaN(cell.weight)) parts2.push(": never computed");
         else {
@@ -3336,7 +3339,7 @@
             if (found && name && !Number.isNaN(found.value)) parts2.push(`, ${name} ${number(found.value)}`);
           }
         }
-      } else if (key !== null) parts2.push(`key ${count(key)} `, quoted(app.token(key)));
+      } else if (key !== null) parts2.push("key ", ...named(app, key));
     }
     const beside2 = series2.map((track) => {
       const at = track.axis === "query" ? row : key;
@@ -4257,7 +4260,7 @@ ${this.out.filter(Boolean).join("\n")}
           "p",
           { class: "next-came", "data-testid": "next-came" },
           "came ",
-          el("span", { class: "token" }, named(came.token, came.id)),
+          el("span", { class: "token" }, named2(came.token, came.id)),
           ` ${rank < 0 ? `beyond the first ${top.length}` : `rank ${rank + 1}`}, probability ${probability(came.p)}, loss ${number(came.p > 0 ? -Math.log(came.p) : Infinity)} nats`
         ) : el("p", { class: "next-came" }, "The text ends here: no token came.")
       ];
@@ -4297,13 +4300,13 @@ ${this.out.filter(Boolean).join("\n")}
       "tr",
       { class: came ? "came" : null, "data-id": id },
       el("td", { class: "rank" }, rank === null ? "…" : String(rank)),
-      el("th", { scope: "row", title: `token ${id}` }, named(token, id)),
+      el("th", { scope: "row", title: `token ${id}` }, named2(token, id)),
       el("td", { class: "graph", "aria-hidden": "true" }, bar),
       el("td", { class: "p" }, probability(p)),
       el("td", { class: "mark" }, came ? "came" : "")
     );
   }
-  function named(token, id) {
+  function named2(token, id) {
     return token === null ? `#${id}` : visible(token, TOKEN2);
   }
   function probability(p) {
@@ -5366,13 +5369,13 @@ ${this.out.filter(Boolean).join("\n")}
       and(CAUSAL, documents([cut4, n - cut4])),
       and(CAUSAL, or(windowOf(2), first(1)))
     ]);
-    const named2 = `\`${format(pattern)}\``;
+    const named3 = `\`${format(pattern)}\``;
     const gloss = same(pattern, CAUSAL) ? "" : `: query i reads the keys ${meaning(pattern)}`;
     if (decode && !same(pattern, or(CAUSAL, first(cut4))) && rng.random() < 0.25) {
-      const scene2 = `A decoder's cache holds the keys k0…k${n - 1}. It computes one step, q${n - 1}, with ${named2}${gloss}.`;
+      const scene2 = `A decoder's cache holds the keys k0…k${n - 1}. It computes one step, q${n - 1}, with ${named3}${gloss}.`;
       return { setting: new Setting(pattern, 1, n), scene: scene2 };
     }
-    const scene = same(pattern, CAUSAL) ? `A decoder-only model reads ${n} tokens (${named2}).` : `A model reads ${n} tokens with ${named2}${gloss}.`;
+    const scene = same(pattern, CAUSAL) ? `A decoder-only model reads ${n} tokens (${named3}).` : `A model reads ${n} tokens with ${named3}${gloss}.`;
     return { setting: new Setting(pattern, n), scene };
   }
   function disallowed(rng) {
@@ -5445,9 +5448,9 @@ ${this.out.filter(Boolean).join("\n")}
         [query],
         [.../* @__PURE__ */ new Set([...keys2, ...rng.sample(range2(0, n), 1)])].sort((a, b) => a - b)
       ];
-      const named2 = new Map(tempting.filter((one) => one.length).map((one) => [String(one), one]));
-      named2.delete(String(keys2));
-      const wrong = [...named2.values()].sort(lexical);
+      const named3 = new Map(tempting.filter((one) => one.length).map((one) => [String(one), one]));
+      named3.delete(String(keys2));
+      const wrong = [...named3.values()].sort(lexical);
       if (wrong.length < 3) continue;
       const lists = [keys2, ...rng.sample(wrong, 3)];
       rng.shuffle(lists);
