@@ -295,7 +295,8 @@ def _read_spans(directory: Path, entry: SpansEntry, index: Index) -> Spans:
         try:
             spans = parse(str(entry.pattern)).spans(index.n_queries, index.n_keys, index.offset)
         except LookbehindError as error:
-            raise TapeError(f"{path}: the pattern of its spans is not one: {error}") from None
+            reason = str(error).splitlines()[0]  # those below it point at the column
+            raise TapeError(f"{path}: the pattern of its spans is not one: {reason}") from None
     if _digest(spans) != entry.digest:
         raise TapeError(f"{path}: its spans are not those that were recorded (digest {entry.digest[:12]}...)")
     return spans
