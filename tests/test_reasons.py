@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookbehind.grammar import parse
+from lookbehind.pattern import Diagonal
 from lookbehind.reasons import complement, keys_in, meaning, reasons, spelled, why
 from tests.dense import allowed, patterns
 
@@ -33,6 +34,17 @@ def test_why(text, query, key, words):
 def test_one_reason_for_all_the_keys_that_share_it():
     found = reasons(parse("window(2)"), 3, ((0, 2), (5, 8)), 8)
     assert [str(reason) for reason in found] == ["k0, k1 and k5…k7 are outside the window of 2"]
+
+
+def test_each_part_is_asked_once_however_many_keys_there_are(monkeypatch):
+    asked = []
+    spans = Diagonal.spans
+    monkeypatch.setattr(Diagonal, "spans", lambda self, *size: asked.append(self) or spans(self, *size))
+    strided = parse(" | ".join(f"diagonal({8 * step})" for step in range(100)))
+    forbidden = tuple((8 * step + 1, 8 * step + 8) for step in range(100))
+    (reason,) = reasons(strided, 800, forbidden, 801)
+    assert len(keys_in(reason.keys)) == 700
+    assert sorted(part.distance for part in asked) == [8 * step for step in range(100)]
 
 
 @given(patterns, st.integers(0, 11), st.integers(1, 12))

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 from lookbehind.pattern import And, Causal, Chunk, Diagonal, Documents, First, Full, Not, Or, Pattern, Window
-from lookbehind.spans import Spans
 
 Intervals = tuple[tuple[int, int], ...]
+Leaves = dict[Pattern, list[tuple[int, int]]]  # the keys that each primitive of a pattern allows one query
 
 _PLURAL = {"comes": "come", "is": "are", "lies": "lie"}
 
@@ -42,20 +41,19 @@ class Reason:
 
 def why(pattern: Pattern | None, query: int, key: int, n_keys: int) -> Reason:
     """Why the pattern computes q_query·k_key, or why it does not."""
-    return Reason(((key, key + 1),), _clauses(pattern, query, key, n_keys))
+    return Reason(((key, key + 1),), _clauses(pattern, query, key, _leaves(pattern, query, n_keys)))
 
 
 def reasons(pattern: Pattern | None, query: int, forbidden: Intervals, n_keys: int) -> tuple[Reason, ...]:
     """Why the pattern forbids these keys: one reason for all the keys that share it."""
-    edges = {
-        edge for leaf in _leaves(pattern) for span in _row(leaf, query, n_keys).intervals(0) for edge in span
-    }
+    leaves = _leaves(pattern, query, n_keys)
+    edges = {edge for intervals in leaves.values() for interval in intervals for edge in interval}
     grouped: dict[tuple[tuple[str, str], ...], list[tuple[int, int]]] = {}
     # Between two edges no part of the pattern changes its mind, so one key speaks for all. Keys ahead come
     # first: that is the rule that makes a decoder.
     pieces = [piece for start, stop in forbidden for piece in pairwise(_cut(start, stop, edges))]
     for start, stop in sorted(pieces, key=lambda piece: (piece[0] <= query, piece)):
-        runs = grouped.setdefault(_clauses(pattern, query, start, n_keys), [])
+        runs = grouped.setdefault(_clauses(pattern, query, start, leaves), [])
         if runs and runs[-1][1] == start:
             runs[-1] = (runs[-1][0], stop)
         else:
@@ -90,21 +88,21 @@ def meaning(pattern: Pattern) -> str:
             return f"of {pattern}"
 
 
-def _clauses(pattern: Pattern | None, query: int, key: int, n_keys: int) -> tuple[tuple[str, str], ...]:
+def _clauses(pattern: Pattern | None, query: int, key: int, leaves: Leaves) -> tuple[tuple[str, str], ...]:
     if pattern is None:
         return (("is", "not allowed by the mask"),)
-    allowed = _row(pattern, query, n_keys).allows(0, key)
+    allowed = _allows(pattern, key, leaves)
     match pattern:
         case And(parts) | Or(parts):
             # What decides is any one part that stands alone against (or for) the key, or else all of them.
-            deciding = [part for part in parts if _row(part, query, n_keys).allows(0, key) == allowed]
+            deciding = [part for part in parts if _allows(part, key, leaves) == allowed]
             alone = isinstance(pattern, Or) == allowed
-            found = [_clauses(part, query, key, n_keys) for part in (deciding[:1] if alone else parts)]
+            found = [_clauses(part, query, key, leaves) for part in (deciding[:1] if alone else parts)]
             return tuple(clause for clauses in found for clause in clauses)
         case Not(Full()):
             return (("is", f"left out: {pattern} takes no key"),)
         case Not(part):
-            *others, (verb, rest) = _clauses(part, query, key, n_keys)
+            *others, (verb, rest) = _clauses(part, query, key, leaves)
             return (*others, (verb, rest if allowed else f"{rest}, which {pattern} leaves out"))
         case Causal():
             return (("lies", f"at or before q{query}") if allowed else ("comes", f"after q{query}"),)
@@ -135,22 +133,33 @@ def _first(count: int) -> str:
     return "the first key" if count == 1 else f"among the first {count:,} keys"
 
 
-@lru_cache(maxsize=64)  # one query's reasons ask the same few rows again and again
-def _row(pattern: Pattern, query: int, n_keys: int) -> Spans:
-    return pattern.spans(1, n_keys, query)
+def _leaves(pattern: Pattern | None, query: int, n_keys: int) -> Leaves:
+    return {leaf: leaf.spans(1, n_keys, query).intervals(0) for leaf in _primitives(pattern)}
 
 
-def _leaves(pattern: Pattern | None) -> Iterator[Pattern]:
+def _primitives(pattern: Pattern | None) -> Iterator[Pattern]:
     match pattern:
         case None:
             return
         case And(parts) | Or(parts):
             for part in parts:
-                yield from _leaves(part)
+                yield from _primitives(part)
         case Not(part):
-            yield from _leaves(part)
+            yield from _primitives(part)
         case _:
             yield pattern
+
+
+def _allows(pattern: Pattern, key: int, leaves: Leaves) -> bool:
+    match pattern:
+        case And(parts):
+            return all(_allows(part, key, leaves) for part in parts)
+        case Or(parts):
+            return any(_allows(part, key, leaves) for part in parts)
+        case Not(part):
+            return not _allows(part, key, leaves)
+        case _:
+            return any(start <= key < stop for start, stop in leaves[pattern])
 
 
 def _cut(start: int, stop: int, edges: set[int]) -> list[int]:
