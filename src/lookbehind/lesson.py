@@ -69,7 +69,7 @@ def explain(
         raise InputError(
             f"explain: a text, a list of tokens, a number of tokens or a tape is needed; got {source!r}"
         )
-    n = int(cast(int, source)) if tokens is None else len(tokens)
+    n = int(cast(Integral, source)) if tokens is None else len(tokens)
     if n < 1:
         raise InputError(f"explain: at least 1 token is needed to have a product; got {n}")
     if n > LONGEST:
@@ -78,10 +78,10 @@ def explain(
             "count them with pattern.spans(n).count()"
         )
     queries = n if queries is None else queries
-    if queries < 1:
-        raise InputError(f"explain: at least 1 query is needed to have a product; got {queries}")
-    if queries > n:
-        raise InputError(f"explain: {queries} queries do not fit; the queries are the last of the {n} tokens")
+    if not isinstance(queries, Integral) or not 1 <= queries <= n:
+        raise InputError(
+            f"explain: {queries!r} queries do not fit; the queries are the last of the {n} tokens, at least 1"
+        )
     if not isinstance(pattern, Pattern):
         pattern = Causal() if pattern is None else parse(pattern)
     return Lesson(pattern.spans(queries, n), pattern, tokens)
