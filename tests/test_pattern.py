@@ -85,6 +85,16 @@ def test_chains_are_flat_values():
     assert repr(~(a & b) | c) == "~(causal & window(3)) | first(1)"
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.uint64])
+def test_numbers_of_numpy_are_the_numbers_they_hold(kind):
+    pattern = lb.Window(kind(2)) & lb.Chunk(kind(4)) | lb.Diagonal(kind(3)) | lb.First(kind(1))
+    plain = lb.Window(2) & lb.Chunk(4) | lb.Diagonal(3) | lb.First(1)
+    assert pattern == plain
+    assert pattern.spans(kind(9), kind(7)) == plain.spans(9, 7)
+    assert lb.Documents(np.array([3, 5], dtype=kind)) == lb.Documents([3, 5])
+    assert lb.Causal().spans(kind(5), kind(3)).offset == -2
+
+
 def test_the_blueprint_examples():
     spans = lb.Causal().spans(6)
     assert spans.keys(3) == [0, 1, 2, 3]
@@ -118,6 +128,7 @@ def test_a_million_queries_are_counted_exactly():
         (lambda: lb.First(-1), "first: count must be at least 0; got -1"),
         (lambda: lb.Chunk(0), "chunk: size must be at least 1; got 0"),
         (lambda: lb.Documents([]), "documents: at least one length is needed, as in documents(3, 5)"),
+        (lambda: lb.Documents(5), "documents: lengths are needed, as in documents(3, 5); got 5"),
         (lambda: lb.Documents([3, 0]), "documents: lengths must be at least 1; got 0"),
         (lambda: lb.Diagonal("1"), "diagonal: distance must be a whole number; got '1'"),
         (lambda: lb.Window(10**19), "window: size must be at most 10**18; got 10000000000000000000"),

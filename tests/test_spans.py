@@ -76,6 +76,15 @@ def test_a_torch_mask_is_taken():
     assert lb.Spans.from_mask(mask) == lb.Causal().spans(3)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int32, ">i8"])
+def test_arrays_of_any_whole_numbers_are_the_same_spans(kind):
+    narrow = lb.Spans(2, 300, 0, *(np.array(one, dtype=kind) for one in ([0, 1, 2], [0, 0], [1, 2])))
+    spans = lb.Causal().spans(2, 300, 0)
+    assert narrow == spans
+    assert hash(narrow) == hash(spans)
+    assert narrow.region(keys=slice(200, 300)) == spans.region(keys=slice(200, 300))
+
+
 def arrays(*values):
     return [np.array(value, dtype=np.int64) for value in values]
 
@@ -142,6 +151,8 @@ def test_out_of_range_is_told_in_words():
         spans.region(slice(0, 4, 2))
     with pytest.raises(lb.InputError, match="4 queries x 4 keys at offset 0 cannot be combined with 4 x 5"):
         spans & lb.Causal().spans(4, 5)
+    with pytest.raises(lb.InputError, match=r"only spans combine with spans; got Causal; .*\.spans\(\)"):
+        spans & lb.Causal()  # type: ignore[operator]
 
 
 def test_it_draws_the_triangle():

@@ -11,9 +11,9 @@ causal & (window(1024) | first(4))
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,8 +49,8 @@ class Pattern:
             PatternError: the pattern does not reach these lengths (`documents`).
         """
         n_keys, offset = default_offset(n_queries, n_keys, offset)
-        check_lengths(n_queries, n_keys)
         n_queries = int(n_queries)
+        check_lengths(n_queries, n_keys)
         pieces: list[tuple[Ints, ...]] = []
         for row in range(0, max(n_queries, 1), _ROWS):
             i = np.arange(row, min(row + _ROWS, n_queries), dtype=np.int64) + offset
@@ -152,7 +152,7 @@ class Window(Pattern):
     size: int
 
     def __post_init__(self) -> None:
-        _whole("window", "size", self.size, 1)
+        object.__setattr__(self, "size", _whole("window", "size", self.size, 1))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return i - (self.size - 1), i + self.size
@@ -171,7 +171,7 @@ class First(Pattern):
     count: int
 
     def __post_init__(self) -> None:
-        _whole("first", "count", self.count, 0)
+        object.__setattr__(self, "count", _whole("first", "count", self.count, 0))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return np.zeros_like(i), np.full_like(i, min(self.count, n_keys))
@@ -190,7 +190,7 @@ class Chunk(Pattern):
     size: int
 
     def __post_init__(self) -> None:
-        _whole("chunk", "size", self.size, 1)
+        object.__setattr__(self, "size", _whole("chunk", "size", self.size, 1))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         start = i // self.size * self.size
@@ -209,16 +209,21 @@ class Documents(Pattern):
 
     lengths: tuple[int, ...]
 
-    def __init__(self, lengths: Sequence[int]) -> None:
-        for length in lengths:
-            _whole("documents", "lengths", length, 1)
-        if not lengths:
+    def __init__(self, lengths: Iterable[int]) -> None:
+        if not isinstance(lengths, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PatternError(f"documents: lengths are needed, as in documents(3, 5); got {lengths!r}")
+        whole = tuple(_whole("documents", "lengths", length, 1) for length in lengths)
+        if not whole:
             raise PatternError("documents: at least one length is needed, as in documents(3, 5)")
-        _whole("documents", "the sum of lengths", sum(int(length) for length in lengths), 1)
-        object.__setattr__(self, "lengths", tuple(int(length) for length in lengths))
+        _whole("documents", "the sum of lengths", sum(whole), 1)
+        object.__setattr__(self, "lengths", whole)
+
+    @cached_property
+    def _edges(self) -> Ints:
+        return np.cumsum((0, *self.lengths), dtype=np.int64)
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
-        edges = np.cumsum((0, *self.lengths), dtype=np.int64)
+        edges = self._edges
         beyond = max(n_keys, int(i[-1]) + 1 if len(i) else 0)
         if beyond > edges[-1]:
             raise PatternError(
@@ -246,7 +251,7 @@ class Diagonal(Pattern):
     distance: int
 
     def __post_init__(self) -> None:
-        _whole("diagonal", "distance", self.distance, None)
+        object.__setattr__(self, "distance", _whole("diagonal", "distance", self.distance, None))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return i - self.distance, i - self.distance + 1
@@ -314,10 +319,12 @@ def _flat(kind: type[And] | type[Or], *patterns: Pattern) -> tuple[Pattern, ...]
     return tuple(p for one in patterns for p in (one.parts if isinstance(one, kind) else (one,)))
 
 
-def _whole(pattern: str, name: str, value: Any, least: int | None) -> None:
+def _whole(pattern: str, name: str, value: Any, least: int | None) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise PatternError(f"{pattern}: {name} must be a whole number; got {value!r}")
-    if least is not None and value < least:
-        raise PatternError(f"{pattern}: {name} must be at least {least}; got {value}")
-    if abs(value) > _MOST:
-        raise PatternError(f"{pattern}: {name} must be at most 10**18; got {value}")
+    number = int(value)  # numpy's own would wrap around, or turn positions into floats
+    if least is not None and number < least:
+        raise PatternError(f"{pattern}: {name} must be at least {least}; got {number}")
+    if abs(number) > _MOST:
+        raise PatternError(f"{pattern}: {name} must be at most 10**18; got {number}")
+    return number

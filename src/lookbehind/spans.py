@@ -32,7 +32,7 @@ def default_offset(n_queries: int, n_keys: int | None, offset: int | None) -> tu
     for name, value in (("n_queries", n_queries), ("n_keys", n_keys), ("offset", offset)):
         if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool)):
             raise InputError(f"spans: {name} must be a whole number; got {value!r}")
-    offset = int(n_keys - n_queries if offset is None else offset)
+    offset = int(n_keys) - int(n_queries) if offset is None else int(offset)
     if abs(offset) > _LIMIT:
         raise InputError(f"spans: offset must lie within 2^62 of position 0; got {offset}")
     return int(n_keys), offset
@@ -72,6 +72,7 @@ class Spans:
                     else type(array).__name__
                 )
                 raise InputError(f"spans: {name} must be a whole-number array with one axis; got {got}")
+            object.__setattr__(self, name, array.astype(np.int64, copy=False))
         if self.row_ptr.shape != (self.n_queries + 1,) or self.starts.shape != self.stops.shape:
             raise InputError(
                 f"spans: {self.n_queries} queries need {self.n_queries + 1} row pointers and as many starts "
@@ -309,6 +310,11 @@ class Spans:
         return query
 
     def _match(self, other: Spans) -> None:
+        if not isinstance(other, Spans):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(
+                f"spans: only spans combine with spans; got {type(other).__name__}; "
+                "make a pattern's with .spans()"
+            )
         mine, theirs = ((s.n_queries, s.n_keys, s.offset) for s in (self, other))
         if mine != theirs:
             raise InputError(
@@ -333,7 +339,7 @@ def check_lengths(n_queries: int, n_keys: int) -> None:
     """Refuse lengths that are negative or whose pair numbers would not fit in 62 bits."""
     if n_queries < 0 or n_keys < 0:
         raise InputError(f"spans: lengths must not be negative; got {n_queries} queries and {n_keys} keys")
-    if n_queries * (n_keys + 1) >= _LIMIT:
+    if int(n_queries) * (int(n_keys) + 1) >= _LIMIT:
         raise InputError(
             f"spans: {n_queries} x {n_keys} products cannot be numbered in 62 bits; split the rows"
         )
