@@ -396,6 +396,18 @@ def test_lengths_of_zero_and_one(shape):
                 assert error(tensors(seen)[name], value, 1.0) < 1e-5, name
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 5, 5), (1, 2, 0, 5), (1, 2, 5, 0)], ids=str)
+def test_nothing_may_lie_anyhow(shape):
+    """An empty tensor is contiguous to PyTorch, whatever its strides are."""
+    batch, heads, n_queries, n_keys = shape
+    q, k = torch.randn(batch, heads, n_queries, 16)[..., ::2], torch.randn(batch, 1, n_keys, 16)[..., ::2]
+    out, lse = attend(q, k, k, Causal(), engine="native")
+    assert out.shape == q.shape and (lse == -math.inf).all()
+    strided = torch.zeros(*lse.shape, 2)[..., 0]
+    seen = observe(q, k, strided, Causal(), received=True, entropy=True, engine="native")
+    assert (seen.received == 0).all() and (seen.entropy == 0).all()
+
+
 # -- the same bits -----------------------------------------------------------------------------------------
 
 

@@ -107,7 +107,7 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     if to or masses:
         _native.observe(
             **_call(problem),
-            lse=lse.to(torch.float32).contiguous(),
+            lse=_adjacent(lse.to(torch.float32)),
             wants=to,
             masses=[(_spans(spans), masses[name]) for name, spans in wants.mass.items()],
             map_of_scores=wants.map_of == "score",
@@ -163,11 +163,15 @@ def _spans(spans: Spans) -> tuple[Any, Any, Any, int]:
 
 
 def _readable(x: torch.Tensor) -> torch.Tensor:
-    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
+    return x if x.stride(-1) == 1 or x.shape[-1] == 1 else _adjacent(x)
+
+
+def _adjacent(x: torch.Tensor) -> torch.Tensor:
+    return x.contiguous() if x.numel() else x.new_empty(x.shape)  # contiguous() keeps an empty one's strides
 
 
 def _per_head(x: torch.Tensor | None) -> torch.Tensor | None:
-    return None if x is None else x.to(torch.float32).contiguous()
+    return None if x is None else _adjacent(x.to(torch.float32))
 
 
 def _floats(problem: Problem, *shape: int) -> torch.Tensor:
