@@ -70,8 +70,8 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
             for place, s in strip.tiles():
                 kept = s.clone() if keep_scores else None
                 highest = scores.hidden(s, place, -math.inf).amax(-1) if wants.max_score else None
-                # A weight of 0 times its logarithm is 0, were that -inf as well.
-                log = scores.hide(s.sub_(above[strip.heads, strip.rows]).clamp_(min=NEVER), place)
+                # A weight of 0 times its logarithm is 0, were that -inf as well; and it is no NEVER.
+                log = scores.hide(s.sub_(above[strip.heads, strip.rows]).clamp_(min=NEVER / 4), place)
                 tile = Tile(bench, place, log, highest, kept)
                 for reduction in reductions:
                     reduction.add(tile)

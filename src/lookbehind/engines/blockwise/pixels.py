@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lookbehind.engines.blockwise.tiles import LOG2E, NEVER
+from lookbehind.engines.blockwise.tiles import LOG2E
 from lookbehind.engines.observation import pixel_counts, pixel_edges
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class _Map:
         self.scores, self.size, self.of = scores, size, of
         self.largest = kind is _MaxPool
         # Weights are >= 0, so that maxima may start from 0, and what is forbidden weighs 0 already.
-        self.start = NEVER if self.largest and of == "score" else 0.0
+        self.start = -math.inf if self.largest and of == "score" else 0.0
         self.total = scores.zeros(*size).fill_(self.start)
         self.rows = kind(problem.n_queries, size[0], self.total)
         self.columns = kind(problem.n_keys, size[1], self.total)
