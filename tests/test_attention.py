@@ -74,6 +74,7 @@ def refusal(**changed) -> str:
             {"v": randn(2, 6, 7, 4)},
             "values: 6 heads x 7 positions do not fit keys of 3 x 7; they must be equal",
         ),
+        ({"v": None}, "v: a torch tensor is needed; got NoneType"),
         ({"q": randn(2, 6, 5, 8).to_sparse()}, "q: a dense tensor is needed; got a sparse one"),
         ({"scale": float("nan")}, "scale: a finite number is needed; got nan"),
         ({"scale": "0.1"}, "scale: a finite number is needed; got '0.1'"),
@@ -159,6 +160,19 @@ def test_wrong_pattern_text_is_refused_as_parse_does():
             {"mass": {"sink": First(1).spans(5)}},
             "mass 'sink': spans of 5 queries x 5 keys do not fit 5 x 7; make them for these lengths",
         ),
+        (
+            {"mass": {"sink": First(1).spans(5, 7, offset=3)}},
+            "mass 'sink': spans whose first query is at 3 do not fit a pattern whose first query is at 2; "
+            "make them at that offset",
+        ),
+        (
+            {"mass": ["causal"]},
+            "mass: patterns by name are needed, as in {'sink': 'first(1)'}; got ['causal']",
+        ),
+        (
+            {"mass": {1: "causal"}},
+            "mass: patterns by name are needed, as in {'sink': 'first(1)'}; got {1: 'causal'}",
+        ),
     ],
 )
 def test_wrong_wishes_are_refused_in_a_line(changed, message):
@@ -174,6 +188,7 @@ def test_numbers_of_any_kind_are_numbers():
     expected = attend(q, q, q, Causal(), scale=0.25, softcap=3, offset=2)
     assert torch.equal(found[0], expected[0])
     assert observe(q, q, found[1], Causal(), top=np.int64(2)).top_keys.shape == (1, 2, 5, 2)
+    assert observe(q, q, found[1], Causal(), map=(np.int64(2), 9)).map.shape == (1, 2, 2, 5)
     assert attend(*[q.double()] * 3, Causal(), scale=1e-46)[1].isfinite().all()
 
 

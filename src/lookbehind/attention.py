@@ -62,6 +62,7 @@ def attend(
         EngineError: the engine named cannot run this call here.
     """
     problem = _problem(q, k, v, pattern, offset, scale, softcap, sinks, alibi)
+    _tensor("v", v)  # which alone may be None there
     return choose(problem, engine).attend(problem)
 
 
@@ -157,7 +158,7 @@ def observe(
         max_score=max_score,
         distance=distance,
         by_distance=by_distance,
-        mass={name: _mass(name, one, problem.spans) for name, one in (mass or {}).items()},
+        mass={} if mass is None else _masses(mass, problem.spans),
         map=None if map is None else _size(map, problem),
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
@@ -316,19 +317,31 @@ def _spans(
     return pattern
 
 
-def _mass(name: str, pattern: Pattern | Spans | str, problem: Spans) -> Spans:
-    return _spans(f"mass {name!r}", pattern, problem.n_queries, problem.n_keys, problem.offset) & problem
+def _masses(mass: Mapping[str, Pattern | Spans | str], problem: Spans) -> dict[str, Spans]:
+    if not isinstance(mass, Mapping) or not all(isinstance(name, str) for name in mass):  # pyright: ignore
+        raise InputError(f"mass: patterns by name are needed, as in {{'sink': 'first(1)'}}; got {mass!r:.80}")
+    found: dict[str, Spans] = {}
+    for name, one in mass.items():
+        offset = None if isinstance(one, Spans) else problem.offset
+        spans = _spans(f"mass {name!r}", one, problem.n_queries, problem.n_keys, offset)
+        if spans.offset != problem.offset:
+            raise InputError(
+                f"mass {name!r}: spans whose first query is at {spans.offset} do not fit a pattern whose "
+                f"first query is at {problem.offset}; make them at that offset"
+            )
+        found[name] = spans & problem
+    return found
 
 
 def _size(size: tuple[int, int], problem: Problem) -> tuple[int, int]:
     whole = (
         isinstance(size, (tuple, list))
         and len(size) == 2
-        and all(type(one) is int and one > 0 for one in size)
+        and all(isinstance(one, Integral) and not isinstance(one, bool) and one > 0 for one in size)
     )
     if not whole:
         raise InputError(f"map: (rows, columns), two whole numbers of at least 1, is needed; got {size!r}")
-    return min(size[0], problem.n_queries), min(size[1], problem.n_keys)
+    return min(int(size[0]), problem.n_queries), min(int(size[1]), problem.n_keys)
 
 
 def _reduces(reduces: str | Sequence[str]) -> tuple[str, ...]:
