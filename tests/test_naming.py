@@ -39,6 +39,7 @@ NAMES = [
     "documents(3, 4, 5)",
     "causal & (window(2) | first(2))",
     "window(2) | first(2)",
+    "window(1) | first(5)",
     "causal | window(2)",
     "causal & ~window(3)",
     "causal & window(3) & chunk(5)",

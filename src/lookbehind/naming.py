@@ -220,12 +220,12 @@ def _two_parameters(rows: _Rows) -> Iterator[Pattern]:
     causal = Causal()
     split = rows.last_start > rows.first_stop
     if split.any():
-        sinks = First(int(rows.first_stop[split].max()))
-        i, start, stop = rows.i[split], rows.last_start[split], rows.stop
-        behind = int((i - start).max()) + 1
+        sinks = int(rows.first_stop[split].max())
+        behind = int((rows.i - rows.last_start)[split].max()) + 1
         if behind > 0:
-            yield causal & (Window(behind) | sinks)
-        yield Window(max(behind, int((stop - rows.i).max()), 1)) | sinks
+            yield causal & (Window(behind) | First(sinks))
+        around = int((rows.stop - rows.i)[rows.stop > sinks].max())  # the sinks may lie farther ahead
+        yield Window(max(behind, around, 1)) | First(sinks)
     ahead = int((rows.stop - rows.i).max())
     if ahead > 1:
         yield causal | Window(ahead)
