@@ -153,7 +153,7 @@ def test_wrong_pattern_text_is_refused_as_parse_does():
         ({"map_of": "logit"}, "map_of: 'logit' is none of weight, score"),
         (
             {"mass": First(1)},
-            "mass: patterns by their names are needed, as in {'sink': First(1)}; got First",
+            "mass: patterns by name are needed, as in {'sink': 'first(1)'}; got first(1)",
         ),
         ({"mass": {"sink": 1}}, "mass 'sink': a Pattern, its text or Spans is needed; got int"),
         (

@@ -145,10 +145,6 @@ def observe(
         )
     if not isinstance(top, Integral) or isinstance(top, bool) or top < 0:
         raise InputError(f"top: a whole number of keys, 0 or more, is needed; got {top!r}")
-    if mass is not None and not isinstance(mass, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(
-            f"mass: patterns by their names are needed, as in {{'sink': First(1)}}; got {type(mass).__name__}"
-        )
     if map_of not in QUANTITIES:
         raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(
