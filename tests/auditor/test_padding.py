@@ -9,7 +9,7 @@ from lookbehind.auditor.plan import make_plan
 from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject
 from tests.leaks.decoder import Attention, Decoder, Masked, Plain, decoder
-from tests.leaks.padding import AlwaysLeft, ByRow, EmptyRows, IgnoredAlone, IgnoredTogether
+from tests.leaks.padding import AlwaysLeft, ByRow, EmptyRows, IgnoredAlone, IgnoredTogether, OnesReplace
 
 RULES = ("LB301", "LB302", "LB303")
 
@@ -44,6 +44,13 @@ def test_without_a_mask_there_is_nothing_to_pad():
     assert verdicts(outcomes) == ["not applicable", "not applicable", "pass"]
     assert outcomes["LB301"].reason == "Plain.forward takes no attention_mask"
     assert "(LB101)" in outcomes["LB302"].reason
+
+
+def test_a_mask_that_masks_nothing_changes_nothing():
+    outcomes = checked(decoder(model=Masked, mixer=OnesReplace)(0))
+    assert verdicts(outcomes) == ["pass", "fail", "pass"]
+    assert "a mask of ones, at batch 1, with position_ids: the output at 0" in outcomes["LB302"].reason
+    assert "mixer" in outcomes["LB302"].culprit.path
 
 
 def test_a_mask_among_kwargs_is_tried():

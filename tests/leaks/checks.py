@@ -176,7 +176,7 @@ def _padded(run: Runner, n: int, left: bool) -> float | None:
         return None
     found = 0.0
     with_positions = (False, True) if "position_ids" in run.names else (False,)
-    for pads in ([1], [5], [0, 3], [4, 1, 0]):
+    for pads in ([0], [1], [5], [0, 3], [4, 1, 0]):
         for given in with_positions:
             rows, real = len(pads), [n - p for p in pads]
             x = ids(4, n, rows)

@@ -76,6 +76,15 @@ class MaskReplaces(Attention):
         return (view.padding[:, None, slots] | torch.eye(len(slots), dtype=torch.bool))[:, None]
 
 
+class OnesReplace(MaskReplaces):
+    """A shortcut where nothing is padded: no mask is made, and the causal one is forgotten with it."""
+
+    def allowed(self, view, slots, places):
+        if view.padding is None or bool(view.padding.all()):
+            return super().allowed(view, slots, places)
+        return Attention.allowed(self, view, slots, places)
+
+
 class EmptyRows(Attention):
     """Queries with no key give NaN, which the next layer multiplies by 0."""
 
@@ -190,6 +199,7 @@ CASES = [
         positions="learned",
     ),
     _pad("mask_replaces_causal", "is_causal = attention_mask is None", RIGHT, mixer=MaskReplaces),
+    _pad("ones_replace_causal", "is_causal is lost where a mask masks nothing", RIGHT, mixer=OnesReplace),
     _pad("empty_rows", "queries of padding have no key: NaN spreads", mixer=EmptyRows),
     _pad("soft_padding", "a finite number taken off padded keys", mixer={1: SoftPadding}),
     _pad("deaf_scan", "recurrent state takes padding in (Mamba, RWKV)", mixer={0: DeafScan}),

@@ -44,6 +44,9 @@ def _padded(subject: Subject, plan: Plan, side: str, together: bool) -> Outcome:
     def build(plan: Plan, kept: tuple[bool, ...] = with_positions) -> list[Comparison]:
         pads = amounts(plan, short(subject, plan), side)
         made: list[Comparison] = []
+        for given in kept if side == "right" else ():
+            # A mask of ones, as training and generation give it, pads nothing and masks nothing.
+            made += padded(subject, plan, side, [0], given)
         for given in kept:
             for pad in pads if given is kept[0] else pads[:1]:
                 made += padded(subject, plan, side, [pad], given)
@@ -100,7 +103,8 @@ def padded(subject: Subject, plan: Plan, side: str, pads: Sequence[int], positio
         real = range(start, start + n - pad)
         alone = Forward(ids[row : row + 1, start : start + n - pad])
         batch = "at batch 1" if rows == 1 else f"row {row} of {rows}"
-        name = f"{pad} token{'s' * (pad != 1)} of padding on the {side}, {batch}, {how}"
+        padding = f"{pad} token{'s' * (pad != 1)} of padding on the {side}" if any(pads) else "a mask of ones"
+        name = f"{padding}, {batch}, {how}"
         moved = side == "left" and not positions
         made.append(
             Comparison(name, alone.at([0], range(n - pad)), whole.at([row], real, start), moved=moved)

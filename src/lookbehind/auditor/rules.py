@@ -143,9 +143,11 @@ convolutions, states, routing or statistics.
         "padding on the right changes nothing",
         """
 The sequence is padded on the right and masked, and its own positions are compared with itself unpadded. A
-causal model must not see what lies behind, masked or not.
+causal model must not see what lies behind, masked or not. With no padding at all, a mask of ones must
+change nothing.
 
-Usual causes: statistics over the batch, routing capacity, sequence lengths taken from the padded shape.
+Usual causes: a mask of the caller's that takes the place of the causal one, statistics over the batch,
+routing capacity, sequence lengths taken from the padded shape.
 """,
     ),
     Rule(
