@@ -1,3 +1,4 @@
+import functools
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ from torch import nn
 import lookbehind as lb
 from lookbehind.errors import InputError
 from tests.auditor.models import OnlyHalf, honest, leaky
+from tests.leaks.decoder import decoder
+from tests.leaks.odd import OneOutput
 
 FAST = {"select": ["LB1"]}
 
@@ -162,3 +165,30 @@ class Ahead(torch.nn.Module):
     report = lb.audit(namespace["Ahead"](), select=["LB101"])
     assert (report.verdict, report["LB101"].pair) == ("fail", (0, 1))
     assert report["LB101"].culprit is not None
+
+
+def test_leaks_are_seen_of_a_model_that_writes_every_output_into_one_tensor():
+    class Centred(OneOutput):
+        def judged(self, logits):
+            return logits - 0.1 * logits.mean(1, keepdim=True)
+
+    class ByLength(OneOutput):
+        def judged(self, logits):
+            return logits * (1 + 0.1 * logits.shape[1])
+
+    report = lb.audit(decoder(model=Centred)(0), length=8, batch=1)
+    assert report["LB101"].verdict == "fail" and report["LB101"].pair == (0, 1)
+    report = lb.audit(decoder(model=ByLength)(0), length=8)
+    assert {o.rule for o in report.findings} == {"LB102"}
+
+
+def test_a_model_without_weights_is_told_so():
+    report = lb.audit(honest().to("meta"))
+    assert report.verdict == "not covered"
+    assert report["LB101"].reason == ("Plain has no weights (they are on the meta device); load them first")
+
+
+def test_a_callable_without_a_name_is_named_after_its_class():
+    report = lb.audit(functools.partial(honest()), length=6, select=["LB101", "LB201"])
+    assert (report.model, report["LB101"].verdict) == ("partial", "pass")
+    assert report["LB201"].reason.startswith("partial.forward names no cache")

@@ -90,6 +90,29 @@ class ChangesItself(Plain):
         return super().forward(input_ids)
 
 
+class WritesIntoIds(Plain):
+    """Maps its tokens to others where they are."""
+
+    def forward(self, input_ids):
+        input_ids.add_(1).remainder_(self.config.vocab_size)
+        return super().forward(input_ids)
+
+
+class OneOutput(Plain):
+    """Writes the logits of every call into the same memory, as a captured CUDA graph does."""
+
+    kept = None
+
+    def forward(self, input_ids):
+        logits = self.judged(super().forward(input_ids))
+        if self.kept is None or self.kept.dtype != logits.dtype:
+            self.kept = logits.new_zeros(64, 128, logits.shape[-1])
+        return self.kept[: logits.shape[0], : logits.shape[1]].copy_(logits)
+
+    def judged(self, logits):
+        return logits
+
+
 class TrainingModel(Plain):
     """Handed over in training mode."""
 
@@ -132,6 +155,10 @@ ODD = [
         verdict="not applicable",
     ),
     Odd("draws", decoder(model=ChangesItself), note="draws from the global generator", verdict="pass"),
+    Odd(
+        "writes_into_ids", decoder(model=WritesIntoIds), note="changes the tokens it is given", verdict="pass"
+    ),
+    Odd("one_output", decoder(model=OneOutput), note="every call's logits in one tensor", verdict="pass"),
     Odd("training", _training, note="handed over in training mode", verdict="pass"),
     Odd("nested_modes", _nested, note="modules in different modes", verdict="pass"),
     Odd("no_parameters", lambda seed: nn.Identity(), note="no model at all"),

@@ -30,7 +30,7 @@ from lookbehind.auditor.evidence import decide
 from lookbehind.auditor.plan import RANDOM, Plan, Progress, make_plan
 from lookbehind.auditor.report import Culprit, Outcome, Report, Verdict
 from lookbehind.auditor.state import few_threads, preserved
-from lookbehind.auditor.subject import Subject, UncoveredError, brief
+from lookbehind.auditor.subject import Subject, UncoveredError, brief, name_of
 from lookbehind.auditor.sweep import influence_map
 from lookbehind.errors import InputError
 from lookbehind.pattern import Pattern
@@ -109,9 +109,8 @@ def audit(
 def _report(
     model: Any, outcomes: list[Outcome], plan: Plan | None, subject: Subject | None, began: float
 ) -> Report:
-    whole = isinstance(model, torch.nn.Module)
     return Report(
-        type(model).__name__ if whole else getattr(model, "__name__", str(model)),
+        name_of(model),
         tuple(outcomes),
         str(subject.dtype).removeprefix("torch.") if subject else None,
         subject.backend if subject else None,

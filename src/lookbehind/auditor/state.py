@@ -168,8 +168,7 @@ def _weights(model: torch.nn.Module, values: bool) -> Any:
     parameters = list(model.parameters())
     small = values or sum(one.numel() * one.element_size() for one in parameters) <= _COPIED
     kept = [
-        (one, one.data, one.requires_grad, one.grad, one.detach().clone() if small else None)
-        for one in parameters
+        (one, one.data, one.requires_grad, one.grad, _copied(one) if small else None) for one in parameters
     ]
     plain = [
         value
@@ -177,7 +176,7 @@ def _weights(model: torch.nn.Module, values: bool) -> Any:
         for value in module.__dict__.values()
         if isinstance(value, torch.Tensor)
     ]
-    buffers = [(one, one.detach().clone()) for one in (*model.buffers(), *plain)]
+    buffers = [(one, _copied(one)) for one in (*model.buffers(), *plain)]
 
     def put_back() -> None:
         with torch.no_grad():
@@ -188,7 +187,12 @@ def _weights(model: torch.nn.Module, values: bool) -> Any:
                 if copy is not None and not torch.equal(one, copy):
                     one.copy_(copy)
             for one, copy in buffers:
-                if one.shape == copy.shape and not torch.equal(one, copy):
+                if copy is not None and one.shape == copy.shape and not torch.equal(one, copy):
                     one.copy_(copy)
 
     return put_back
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor | None:
+    """A copy of its values; None on the meta device, where there are none."""
+    return None if tensor.is_meta else tensor.detach().clone()

@@ -43,9 +43,9 @@ class Subject:
             raise InputError(f"audit: a module or a callable is needed; got {type(model).__name__}")
         self.model = model
         self.module: torch.nn.Module | None = model if isinstance(model, torch.nn.Module) else None
-        self.name = (
-            type(model).__name__ if self.module is not None else getattr(model, "__name__", str(model))
-        )
+        self.name = name_of(model)
+        if self.device.type == "meta":
+            raise UncoveredError(f"{self.name} has no weights (they are on the meta device); load them first")
         self.config: Any = text_config(model)
         self.seed = 0
         self._forward: Callable[..., Any] = self.module.forward if self.module is not None else model
@@ -217,8 +217,10 @@ class Subject:
         return check(self.read(output, ids), self.name), getattr(output, "past_key_values", cache)
 
     def call(self, ids: torch.Tensor, **words: Any) -> Any:
-        """One seeded call, as it comes."""
+        """One seeded call, as it comes; on copies, for some models write into what they are given."""
         seed_everything(self.seed)
+        ids = ids.clone()
+        words = {key: one.clone() if isinstance(one, torch.Tensor) else one for key, one in words.items()}
         try:
             return self.model(**{self._first: ids}, **words) if self._first else self.model(ids, **words)
         except torch.cuda.OutOfMemoryError:
@@ -227,7 +229,7 @@ class Subject:
             raise UncoveredError(f"{self.name} fails on {list(ids.shape)} tokens: {brief(error)}") from error
 
     def read(self, output: Any, ids: torch.Tensor) -> torch.Tensor:
-        """The logits in what a call gave."""
+        """The logits in what a call gave; a copy, for some models write into the same tensor at each call."""
         found = getattr(output, "logits", None)
         if found is None and isinstance(output, dict):
             found = output.get("logits")
@@ -244,7 +246,7 @@ class Subject:
                 f"{self.name} returned {list(found.shape)} for tokens {list(wanted)}; logits "
                 "[B, n, vocab] at every position are needed"
             )
-        return found
+        return found.clone()
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -311,6 +313,12 @@ def check(logits: torch.Tensor, name: str) -> torch.Tensor:
     if bool(logits.sum().isnan()) and bool(torch.isnan(logits).any()):
         raise UncoveredError(f"{name} returned NaN for ordinary tokens; nothing can be compared")
     return logits
+
+
+def name_of(model: Any) -> str:
+    """A model's class, or a function's own name."""
+    kind = type(model).__name__
+    return kind if isinstance(model, torch.nn.Module) else getattr(model, "__name__", kind)
 
 
 def text_config(model: Any) -> Any:
