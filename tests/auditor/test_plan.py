@@ -1,3 +1,5 @@
+import transformers
+
 from lookbehind.auditor.plan import make_plan
 from lookbehind.auditor.subject import Subject
 from tests.auditor.models import honest
@@ -27,3 +29,23 @@ def test_a_long_sequence_is_sampled_near_its_periods():
 
 def test_learned_positions_end():
     assert make_plan(Subject(honest(positions="learned", max_position_embeddings=20))).length == 20
+
+
+def test_frequencies_scaled_by_the_length_are_crossed_where_their_scaling_begins():
+    given = {"vocab_size": 31, "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 100.0}
+
+    def planned(**more):
+        config = transformers.LlamaConfig(**given, num_hidden_layers=1, rope_parameters=dynamic, **more)
+        return make_plan(Subject(transformers.LlamaForCausalLM(config)))
+
+    short = planned(max_position_embeddings=32)
+    assert (short.periods, short.length) == ({"max_position_embeddings": 32}, 67)
+    (note,) = planned(max_position_embeddings=2048).notes
+    assert note.startswith("max_position_embeddings=2048, not crossed at n = 24: give a length of 2056")
+
+
+def test_what_is_said_of_kinds_of_layers_counts():
+    model = honest()
+    model.config.rope_parameters = {"full_attention": {"original_max_position_embeddings": 26}}
+    assert make_plan(Subject(model)).periods == {"original_max_position_embeddings": 26}

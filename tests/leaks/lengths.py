@@ -18,6 +18,18 @@ class DynamicBase(Attention):
         return rotate(q, view.positions, base), rotate(k, view.positions, base)
 
 
+class KeptBase(Attention):
+    """As transformers do it: the base of the longest text so far stays, until one is within the original."""
+
+    longest = 0
+
+    def place(self, q, k, view):
+        original, length = self.config.original_max_position_embeddings, int(view.slots[-1]) + 1
+        self.longest = 0 if length < original else max(self.longest, length)
+        base = 100.0 * max(1.0, 2.0 * self.longest / original - 1.0)
+        return rotate(q, view.positions, base), rotate(k, view.positions, base)
+
+
 class LongFactors(Attention):
     """LongRoPE: short factors up to the original length, long ones beyond."""
 
@@ -74,6 +86,13 @@ CASES = [
         "the same; the length is for the audit to find",
         mixer=DynamicBase,
         original_max_position_embeddings=26,
+    ),
+    _length(
+        "dynamic_ntk_kept",
+        "dynamic NTK scaling that stays from call to call",
+        {"length": 16},
+        mixer=KeptBase,
+        original_max_position_embeddings=4,
     ),
     _length(
         "long_factors",

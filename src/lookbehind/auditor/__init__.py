@@ -137,7 +137,8 @@ def _run(
     plan, subject = None, None
     try:
         subject = Subject(model, vocab)
-        plan = _ready(subject, planned)
+        with preserved(model):
+            plan = _ready(subject, planned)
     except UncoveredError as error:
         return {code: Outcome(code, "not covered", str(error)) for code in codes}, plan, subject
     for name, own in rules.MODULES:

@@ -169,14 +169,14 @@ def _length(subject: Subject, plan: Plan) -> Outcome:
 
     def prefix(cut: int) -> Pair:
         ids = subject.ids(seed, n)
-        return subject.logits(ids)[0, :cut], subject.logits(ids[:, :cut])[0]
+        return subject.anew(ids)[0, :cut], subject.anew(ids[:, :cut])[0]
 
     def far(around: AbstractContextManager[None], some: list[int]) -> dict[int, float]:
         with around:
-            whole = subject.logits(subject.ids(seed, n))[0]
+            whole = subject.anew(subject.ids(seed, n))[0]
             found: dict[int, float] = {}
             for done, cut in enumerate(some):
-                got = subject.logits(subject.ids(seed, n)[:, :cut])[0]
+                got = subject.anew(subject.ids(seed, n)[:, :cut])[0]
                 found[cut] = float(distance(whole[:cut], got).max())
                 plan.tell("prefixes alone", done + 1, len(some))
             return found

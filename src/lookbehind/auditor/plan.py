@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,9 +142,10 @@ def periods(subject: Subject) -> dict[str, int]:
     """Lengths inside the model at which something turns, by their names in the config."""
     found: dict[str, int] = {}
     config = subject.config
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
-    for source in (config, rope):
-        for name in _PERIODS:
+    ropes = _ropes(config)
+    for source in (config, *ropes):
+        names = (*_PERIODS, "max_position_embeddings") if source is config and _dynamic(ropes) else _PERIODS
+        for name in names:
             value: Any = source.get(name) if isinstance(source, dict) else getattr(source, name, None)
             if isinstance(value, int) and not isinstance(value, bool) and value > 1:
                 found[name] = value
@@ -160,8 +161,23 @@ def periods(subject: Subject) -> dict[str, int]:
     return found
 
 
+def _ropes(config: Any) -> list[dict[str, Any]]:
+    """What the config says of rotary frequencies: one dict, or one for each kind of layer within it."""
+    given: Any = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+    if not isinstance(given, dict):
+        return []
+    return [given, *(one for one in given.values() if isinstance(one, dict))]
+
+
+def _dynamic(ropes: Sequence[dict[str, Any]]) -> bool:
+    """Whether frequencies are scaled by the length of the call, once it is beyond the positions trained."""
+    return any("dynamic" in str(one.get("rope_type", one.get("type"))) for one in ropes)
+
+
 def _most(subject: Subject) -> int | None:
     """The longest sequence that the model has positions for; only learned position tables end."""
+    if _dynamic(_ropes(subject.config)):
+        return None
     for name in (
         "n_positions",
         "max_position_embeddings",

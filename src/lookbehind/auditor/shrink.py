@@ -91,8 +91,8 @@ def _length(subject: Subject, plan: Plan, outcome: Outcome, cut: int, at: int, d
     precision = wide(subject) if decision.dtype == "float64" else nullcontext()
     found = culprit(
         subject,
-        lambda: subject.logits(ids),
-        lambda: subject.logits(ids[:, :cut]),
+        lambda: subject.anew(ids),
+        lambda: subject.anew(ids[:, :cut]),
         range(cut),
         n,
         precision,
@@ -105,7 +105,7 @@ def _length(subject: Subject, plan: Plan, outcome: Outcome, cut: int, at: int, d
         *(["model.double()"] if decision.dtype == "float64" else []),
         f"ids = torch.tensor({ids.tolist()})",
         f"f = lambda ids: {_reading(subject, ids)}",
-        f"print((f(ids)[0, {at}] - f(ids[:, :{cut}])[0, {at}]).abs().max())  # should be 0",
+        f"print((f(ids[:, :{cut}])[0, {at}] - f(ids)[0, {at}]).abs().max())  # should be 0",
     ]
     return replace(outcome, culprit=found, reproducer="\n".join(lines))
 

@@ -39,6 +39,17 @@ def preserved(model: Any, values: bool = False) -> Generator[None]:
 
 
 @contextmanager
+def forgotten(model: Any) -> Generator[None]:
+    """What a call leaves on the model's modules for the next one is taken off; weights are not looked at."""
+    put_back = _modules(model) if isinstance(model, torch.nn.Module) else None
+    try:
+        yield
+    finally:
+        if put_back is not None:
+            put_back()
+
+
+@contextmanager
 def training_flags(model: torch.nn.Module) -> Generator[None]:
     """Puts every module's own training flag back."""
     flags = [(module, module.training) for module in model.modules()]

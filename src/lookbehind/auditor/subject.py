@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from lookbehind.auditor.report import Verdict
+from lookbehind.auditor.state import forgotten
 from lookbehind.errors import InputError
 
 # Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
@@ -194,6 +195,11 @@ class Subject:
             UncoveredError: the call fails, or what comes out is not finite logits for every position.
         """
         return self.step(ids, cache, mask, position_ids, use_cache, **more)[0]
+
+    def anew(self, ids: torch.Tensor) -> torch.Tensor:
+        """Logits of one call that leaves nothing behind on the model: a length seen, a table made for it."""
+        with forgotten(self.model):
+            return self.logits(ids)
 
     def step(
         self,
