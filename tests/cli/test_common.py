@@ -52,6 +52,9 @@ def test_models_come_from_factories_and_directories(tmp_path):
     again, _ = load_model(str(tmp_path))
     assert again.config.num_hidden_layers == 2
     assert not again.training
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "return_dict": False}))
+    assert load_model(str(tmp_path))[0].config.return_dict, "transformers fail on tuples of their own"
     model, none = load_model("tests.models:bare")
     assert none is None
     with pytest.raises(InputError, match="came without a tokenizer; let the factory return"):

@@ -188,7 +188,8 @@ def _pretrained(spec: str, local: bool) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(spec, local_files_only=local)
+        # Configs of old ask for tuples, on which the models of today fail.
+        model = AutoModelForCausalLM.from_pretrained(spec, local_files_only=local, return_dict=True)
         tokenizer = AutoTokenizer.from_pretrained(spec, local_files_only=local)
     except Exception as error:  # whatever a damaged file, a missing package or a model's own code raises
         raise CannotRunError(
