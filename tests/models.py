@@ -43,6 +43,13 @@ def narrow() -> tuple[Any, Any]:
     return architecture("GPT2LMHeadModel"), tiny()[1]
 
 
+def plain() -> tuple[Any, Any]:
+    """The same of a model without a config, which does not say so."""
+    from tests.tiny_models import Plain
+
+    return Plain(vocabulary=10), tiny()[1]
+
+
 def broken() -> Any:
     """A factory that fails."""
     raise RuntimeError("the weights are on the other disk")

@@ -148,7 +148,75 @@ def test_a_model_that_states_no_context_has_none():
     (lambda m, t: next_tokens(m, t, "x", k=0), "k: at least 1 token is needed; got 0"),
     (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number of tokens is needed; got 2.5"),
     (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: at least 1 is needed; got 0"),
+    (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number is needed; got 2.5"),
+    (lambda m, t: decode_steps(m, t, "x", steps=2.5), "steps: a whole number is needed; got 2.5"),
 ])  # fmt: skip
 def test_counts_that_are_none_are_refused(model_and_tokenizer, call, words):
     with pytest.raises(InputError, match=words):
         call(*model_and_tokenizer)
+
+
+class Says(torch.nn.Module):
+    """Returns what is made of zeros for its logits; no parameters."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def forward(self, ids):
+        return self.made(torch.zeros(*ids.shape, 40))
+
+
+@pytest.mark.parametrize("made", [lambda x: (x, None), lambda x: {"logits": x}, lambda x: x[:, -1:]])
+def test_logits_are_found_in_what_plain_models_return(model_and_tokenizer, made):
+    found = next_tokens(Says(made), model_and_tokenizer[1], "x", k=3)
+    assert [one.probability for one in found] == pytest.approx([1 / 40] * 3)
+
+
+@pytest.mark.parametrize(("made", "words"), [
+    (lambda x: "no", r"model: it returned str; logits \[1, n, vocab\] are needed"),
+    (lambda x: x[0], r"model: it returned a tensor \[1, 40\]; logits"),
+    (lambda x: x * torch.nan, "model: its logits after 1 token are NaN or infinite and give no"),
+    (lambda x: x - torch.inf, "1 token are NaN or infinite"),
+])  # fmt: skip
+def test_an_answer_without_probabilities_is_said_in_words(model_and_tokenizer, made, words):
+    with pytest.raises(InputError, match=words):
+        next_tokens(Says(made), model_and_tokenizer[1], "x")
+
+
+def test_of_equal_logits_the_lower_id_comes_first_as_in_generate():
+    model, tokenizer = tiny()
+    ids = torch.tensor([tokenizer("def parse(")["input_ids"]])
+    best = int(model(ids).logits[0, -1].argmax())
+    # With a copy of the likeliest token's row at every later id there are ties at the top of each step.
+    head = model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach().clone())
+    head.weight.data[best:] = head.weight.data[best].clone()
+    found = decode_steps(model, tokenizer, "def parse(", steps=4)
+    written = model.generate(
+        ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=4, eos_token_id=None
+    )
+    assert [step.chosen.id for step in found.steps] == written[0, ids.shape[1] :].tolist()
+    assert [one.id for one in found.steps[0].candidates] == list(range(best, best + 5))
+
+
+def test_a_plain_model_with_fewer_tokens_or_positions_says_so(model_and_tokenizer):
+    tokenizer = model_and_tokenizer[1]
+    with pytest.raises(InputError, match=r"text: its 3 tokens, of which \d+ is the last id, are more than"):
+        next_tokens(Plain(vocabulary=10), tokenizer, "def parse(")
+    with pytest.raises(InputError, match=r"than the model has tables for \(index out of range"):
+        next_tokens(Plain(vocabulary=len(tokenizer)), tokenizer, "x = 1\n" * 200)
+
+
+def test_what_is_no_character_is_said_in_words(model_and_tokenizer):
+    with pytest.raises(InputError, match=r"text: '\\udcff' at 2 is no character; give text in UTF-8"):
+        next_tokens(*model_and_tokenizer, "ab\udcff")
+
+
+def test_what_a_step_continues_is_decoded_together(model_and_tokenizer, monkeypatch):
+    model, tokenizer = model_and_tokenizer
+    monkeypatch.setattr(tokenizer, "decode", lambda ids: "-".join(str(one) for one in ids))
+    found = decode_steps(model, tokenizer, "def parse(self):", steps=4)
+    ids = [str(step.chosen.id) for step in found.steps]
+    for number, step in enumerate(found.steps):
+        assert step.candidates.text == found.text + "-".join(ids[:number])

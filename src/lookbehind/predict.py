@@ -8,7 +8,8 @@ from the spans of a recording, so windows and chunks count as what they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from inspect import signature
 from numbers import Integral
@@ -137,19 +138,21 @@ def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextToken
     """The `k` most probable tokens after `text`.
 
     Args:
-        model: a causal language model of transformers (or one that returns `.logits` or logits).
+        model: a causal language model of transformers (or one that returns logits, alone, first in a tuple,
+            or as `.logits`).
         tokenizer: its tokenizer.
         text: what to continue.
         k: how many; the whole vocabulary if it has fewer.
 
     Raises:
         InputError: the text is empty or longer than the model's context, its tokens are none of the model's,
-            or k is less than 1.
+            k is less than 1, or the model's answer holds no probabilities.
     """
     import torch
 
+    _check("k", k, "at least 1 token is needed")
     ids = encode(model, tokenizer, text)
-    with torch.no_grad():
+    with torch.no_grad(), embedded(ids):
         logits = _logits(model(ids))[0, -1]
     return _candidates(tokenizer, text, ids.shape[1], logits, k)
 
@@ -165,8 +168,8 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     """
     import torch
 
-    if steps < 1:
-        raise InputError(f"steps: at least 1 is needed; got {steps}")
+    _check("steps", steps, "at least 1 is needed")
+    _check("k", k, "at least 1 token is needed")
     taken = signature(model.forward).parameters
     if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
         raise _without_cache(model)
@@ -178,7 +181,8 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
 
     with record(model, tokenizer=tokenizer) as recorder, torch.no_grad():
         while True:
-            output = model(input_ids=fed, past_key_values=cache, use_cache=True)
+            with embedded(ids):
+                output = model(input_ids=fed, past_key_values=cache, use_cache=True)
             candidates = _candidates(tokenizer, shown, ids.shape[1] + len(found), _logits(output)[0, -1], k)
             chosen = candidates[0]
             found.append((chosen, candidates))
@@ -187,7 +191,8 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
             cache = getattr(output, "past_key_values", None)
             if cache is None:
                 raise _without_cache(model)
-            shown += chosen.token
+            # Decoded together: a character may be spread over several tokens.
+            shown = text + tokenizer.decode([one.id for one, _ in found])
             fed = torch.tensor([[chosen.id]], device=ids.device)
     kinds, counts, heads = _kinds(recorder.tape())
     rows = [ids.shape[1], *[1] * (len(found) - 1)]
@@ -195,7 +200,6 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     return Decoding(
         text=text,
         n_prompt=ids.shape[1],
-        # Decoded together: a character may be spread over several tokens.
         continuation=tokenizer.decode([chosen.id for chosen, _ in found]),
         kinds=kinds,
         steps=tuple(
@@ -215,7 +219,8 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
         room: tokens that will be generated after it.
 
     Raises:
-        InputError: nothing to read, more than the model's context, or a token that the model does not have.
+        InputError: nothing to read, no Unicode text, more than the model's context, or a token that the
+            model does not have.
     """
     import torch
 
@@ -223,6 +228,12 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
         raise InputError(f"text: one text is needed; got {type(text).__name__}")
     if not text:
         raise InputError("text: it is empty; give at least one token to read")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"text: {text[error.start]!r} at {error.start} is no character; give text in UTF-8"
+        ) from error
     # The tokenizer's own warning about long texts says less than the error below.
     ids = tokenizer(text, verbose=False)["input_ids"]
     if not ids:
@@ -241,8 +252,23 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
             f"context is {limit:,}; "
             "shorten it or choose another model"
         )
-    device = next(iter(model.parameters())).device
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
     return torch.tensor([ids], dtype=torch.int64, device=device)
+
+
+@contextmanager
+def embedded(ids: torch.Tensor) -> Generator[None]:
+    """Around a model's forward: a token or a position beyond its tables is an error about the text.
+
+    Models of transformers tell the size of their tables beforehand (`encode`), plain ones do not.
+    """
+    try:
+        yield
+    except IndexError as error:
+        raise InputError(
+            f"text: its {ids.shape[1]:,} tokens, of which {int(ids.max())} is the last id, are more than the "
+            f"model has tables for ({error}); give the tokenizer that it was made with, or a shorter text"
+        ) from error
 
 
 def context(model: Any) -> int | None:
@@ -273,25 +299,44 @@ def _known(model: Any) -> int | None:
 
 
 def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, k: int) -> NextTokens:
-    if not isinstance(k, Integral) or isinstance(k, bool):
-        raise InputError(f"k: a whole number of tokens is needed; got {k!r}")
-    if k < 1:
-        raise InputError(f"k: at least 1 token is needed; got {k}")
     logits = logits.double().cpu()  # sums over a vocabulary are not done in half precision
     probabilities = logits.softmax(-1)
-    best = logits.topk(min(int(k), len(logits)))
+    if probabilities.isnan().any():
+        raise InputError(
+            f"model: its logits after {n_tokens:,} token{'s' if n_tokens > 1 else ''} are NaN or infinite "
+            "and give no probabilities; check its weights and its dtype"
+        )
+    # Of equal logits the lower id comes first, as in generate().
+    values, order = (one[:k] for one in logits.sort(descending=True, stable=True))
     return NextTokens(
         text=text,
         n_tokens=n_tokens,
         tokens=tuple(
             NextToken(tokenizer.decode([index]), index, float(probabilities[index]), value)
-            for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            for value, index in zip(values.tolist(), order.tolist(), strict=True)
         ),
     )
 
 
 def _logits(output: Any) -> torch.Tensor:
-    return output.logits if hasattr(output, "logits") else output
+    """The logits [1, n, vocab] in what a model returned."""
+    import torch
+
+    found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
+    if found is None:
+        parts = output if isinstance(output, (tuple, list)) else (output,)
+        found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
+    if found is None or found.ndim != 3:
+        what = type(output).__name__ if found is None else f"a tensor {list(found.shape)}"
+        raise InputError(f"model: it returned {what}; logits [1, n, vocab] are needed")
+    return found
+
+
+def _check(name: str, number: Any, least: str) -> None:
+    if not isinstance(number, Integral):
+        raise InputError(f"{name}: a whole number is needed; got {number!r}")
+    if int(number) < 1:
+        raise InputError(f"{name}: {least}; got {number}")
 
 
 def _end_ids(model: Any) -> set[int]:

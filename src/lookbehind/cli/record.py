@@ -86,7 +86,7 @@ def record(
 
 def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) -> tuple[Tape, str]:
     """Runs the model under the recorder; nothing is left at `out` if it fails."""
-    from lookbehind.predict import encode
+    from lookbehind.predict import embedded, encode
     from lookbehind.recorder import record as recorded
 
     if generate and not hasattr(model, "generate"):
@@ -97,7 +97,7 @@ def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) 
     except FileExistsError:
         raise _taken(out) from None
     try:
-        with recorded(model, to=out, tokenizer=tokenizer) as recorder:
+        with recorded(model, to=out, tokenizer=tokenizer) as recorder, embedded(ids):
             done = run_model(model, ids, generate)
         tape = recorder.tape()
     except BaseException:
