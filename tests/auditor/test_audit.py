@@ -108,10 +108,14 @@ def test_redrawn_weights_are_put_back():
         ({"length": 1}, "length: at least 2 tokens are needed for one to be ahead of another; got 1"),
         ({"batch": 0}, "batch: at least 1 row is needed; got 0"),
         ({"seeds": ()}, "seeds: at least one is needed"),
-        ({"seeds": 3}, "seeds: a list of whole numbers is needed, as in (0, 1, 2); got 3"),
         ({"length": "8"}, "length: a whole number is needed; got '8'"),
         ({"batch": 2.5}, "batch: a whole number is needed; got 2.5"),
         ({"expect": "causal"}, "expect: a pattern is needed, as lb.Causal() | lb.First(4); got str"),
+        ({"length": "8"}, "length: a whole number is needed; got '8'"),
+        ({"batch": 1.5}, "batch: a whole number is needed; got 1.5"),
+        ({"vocab": 31.0}, "vocab: a whole number is needed; got 31.0"),
+        ({"seeds": 3}, "seeds: whole numbers are needed, as (0, 1, 2); got 3"),
+        ({"seeds": "ab"}, "seeds: whole numbers are needed, as (0, 1, 2); got 'ab'"),
     ],
 )
 def test_wrong_options_are_refused(options, words):

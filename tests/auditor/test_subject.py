@@ -1,7 +1,11 @@
+from xml.etree import ElementTree
+
 import pytest
 import torch
 from torch import nn
 
+import lookbehind as lb
+from lookbehind.auditor.junit import junit
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import honest
@@ -46,6 +50,16 @@ def test_what_is_no_answer_is_said_in_one_line(made, words):
         Subject(Returns(made), vocab=7).logits(torch.zeros(1, 3, dtype=torch.long))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_model_says_as_it_fails_does_not_act_on_a_terminal_nor_break_a_report():
+    class Red(nn.Module):
+        def forward(self, ids):
+            raise RuntimeError("\x1b[31mred\x00")
+
+    report = lb.audit(Red())
+    assert report["LB101"].reason == "Red fails on [1, 2] tokens: RuntimeError: \\x1b[31mred\\x00"
+    ElementTree.fromstring(junit(report))
 
 
 def test_infinite_logits_are_allowed():

@@ -82,7 +82,7 @@ def audit(
     """
     began = time.perf_counter()
     codes = rules.chosen(select, ignore)
-    _check(expect, length, seeds, batch)
+    _check(expect, seeds, length=length, batch=batch, sample=sample, vocab=vocab)
     planned = partial(
         make_plan,
         expect=expect,
@@ -261,20 +261,21 @@ def _reseeded(subject: Subject, ids: torch.Tensor) -> tuple[torch.Tensor, torch.
         subject.seed = 0
 
 
-def _check(expect: Any, length: int | None, seeds: Sequence[int], batch: int) -> None:
+def _check(expect: Any, seeds: Any, **numbers: Any) -> None:
     if expect is not None and not isinstance(expect, Pattern):
         raise InputError(
             f"expect: a pattern is needed, as lb.Causal() | lb.First(4); got {type(expect).__name__}"
         )
-    for name, one in (("length", length), ("batch", batch)):
-        if one is not None and (not isinstance(one, int) or isinstance(one, bool)):
-            raise InputError(f"{name}: a whole number is needed; got {one!r}")
-    if not isinstance(seeds, Sequence) or not all(isinstance(one, int) for one in seeds):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"seeds: a list of whole numbers is needed, as in (0, 1, 2); got {seeds!r}")
+    for name, number in numbers.items():
+        if number is not None and not isinstance(number, int):
+            raise InputError(f"{name}: a whole number is needed; got {number!r}")
+    length, batch = numbers["length"], numbers["batch"]
     if length is not None and length < 2:
         raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
     if batch < 1:
         raise InputError(f"batch: at least 1 row is needed; got {batch}")
+    if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):
+        raise InputError(f"seeds: whole numbers are needed, as (0, 1, 2); got {seeds!r}")
     if not seeds:
         raise InputError("seeds: at least one is needed")
 
