@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.leaks.case import Case
-from tests.leaks.decoder import MLP, Head, RMSNorm, decoder
+from tests.leaks.decoder import MLP, Head, Plain, RMSNorm, decoder
 
 
 class BatchStatistics(nn.Module):
@@ -85,6 +85,14 @@ class CentredHead(Head):
         return logits - logits.mean(1, keepdim=True)
 
 
+class RuledOut(Plain):
+    """A vocabulary padded with tokens that are ruled out by the smallest number there is."""
+
+    def forward(self, input_ids):
+        logits = super().forward(input_ids)
+        return F.pad(logits, (0, 2), value=torch.finfo(logits.dtype).min)
+
+
 class SequenceSoftmaxHead(Head):
     def forward(self, x):
         return F.log_softmax(super().forward(x), dim=1)
@@ -126,6 +134,13 @@ CASES = [
         "blocks.1.mlp",
         "outliers clipped at the sequence's own quantile",
         mlp={1: ClippedMLP},
+    ),
+    _stat(
+        "centred_beside_huge",
+        "head",
+        "the same beside tokens ruled out by the smallest number, of which it is no share",
+        model=RuledOut,
+        head=CentredHead,
     ),
     _stat("centred_logits", "head", "logits centred on dim 1", head=CentredHead),
     _stat("log_softmax_dim", "head", "log_softmax(dim=1)", head=SequenceSoftmaxHead),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lookbehind.auditor.evidence import Decision, Pair, decide, distance
+from lookbehind.auditor.evidence import Decision, Pair, decide, distance, scale_of
 from lookbehind.auditor.forward import Memo, Source, finite
 from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan
@@ -194,7 +194,7 @@ def _errors(
             wider = torch.cat([one.expected.outputs(subject, memo) for one, _ in group])
     except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
         return None
-    scale = max(float(wider.abs().nan_to_num(0.0, 0.0, 0.0).max()), 1e-30)
+    scale = scale_of(wider)
     return distance(wider, expected) / scale, distance(wider, got) / scale
 
 

@@ -80,7 +80,7 @@ def decide(
     own = _name(subject.dtype)
     expected, got = run()
     apart = distance(expected, got)
-    scale = _scale(expected)
+    scale = scale_of(expected)
     own_size = float(apart.max()) / scale if apart.numel() else 0.0
     if own_size == 0 and not thorough:
         return Decision("clean", "bit for bit equal", dtype=own)
@@ -92,7 +92,7 @@ def decide(
             expected64, got64 = run()
     except (UncoveredError, RuntimeError, TypeError, NotImplementedError) as error:
         return _without_float64(subject, run, apart, scale, same_shape, gradient, str(error))
-    scale64 = _scale(expected64)
+    scale64 = scale_of(expected64)
     apart64 = distance(expected64, got64)
     size64 = float(apart64.max()) / scale64 if apart64.numel() else 0.0
     # What the model makes of rounding. The median, because a router's flip is no measure of rounding.
@@ -161,8 +161,15 @@ def distance(expected: torch.Tensor, got: torch.Tensor) -> torch.Tensor:
     return torch.nan_to_num(apart, nan=torch.inf, posinf=torch.inf).amax(-1).cpu()
 
 
-def _scale(output: torch.Tensor) -> float:
-    finite = output[torch.isfinite(output)]
+def scale_of(output: torch.Tensor) -> float:
+    """The largest number of [..., vocab] that differences are shares of.
+
+    Columns that are the same everywhere say nothing of its size: tokens ruled out by a huge number.
+    """
+    flat = output.reshape(-1, output.shape[-1])
+    varying = (flat != flat[:1]).any(0)
+    found = flat[:, varying] if bool(varying.any()) else flat
+    finite = found[torch.isfinite(found)]
     return max(float(finite.abs().max()) if finite.numel() else 1.0, 1e-30)
 
 

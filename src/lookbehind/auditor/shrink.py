@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lookbehind.auditor.evidence import Decision, decide, distance
+from lookbehind.auditor.evidence import Decision, decide, distance, scale_of
 from lookbehind.auditor.localise import culprit
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
@@ -145,8 +145,7 @@ def _moved(ids: torch.Tensor, changed: torch.Tensor) -> np.ndarray:
 def _moves(subject: Subject, ids: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
     """How far each output moved, as a share of the largest."""
     base, other = subject.logits(ids)[0], subject.logits(changed)[0]
-    finite = base[torch.isfinite(base)]
-    return distance(base, other) / max(float(finite.abs().max()) if finite.numel() else 1.0, 1e-30)
+    return distance(base, other) / scale_of(base)
 
 
 def _leaks(subject: Subject, ids: torch.Tensor, changed: torch.Tensor, decision: Decision) -> torch.Tensor:

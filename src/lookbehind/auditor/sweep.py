@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lookbehind.auditor.evidence import Pair, distance
+from lookbehind.auditor.evidence import Pair, distance, scale_of
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.subject import Subject, UncoveredError
@@ -119,7 +119,7 @@ def sweep(
     rows = 1 if alone else _rows(subject, plan)
     together = plan.rows_independent and rows > 1
     apart: list[torch.Tensor] = []
-    base, scale = None, 1.0
+    base = None
     if not (together and plan.rows_equal):
         base = subject.logits(ids.expand(rows if together else 1, n))
     size = max(1, (rows - 1 if plan.rows_equal else rows) if together else 1)
@@ -134,8 +134,7 @@ def sweep(
             first, others = logits[:1], logits[1:]
         else:
             first, others = base, subject.logits(changed)
-        finite = first[0][torch.isfinite(first[0])]
-        scale = max(float(finite.abs().max()) if finite.numel() else 1.0, 1e-30)
+        scale = scale_of(first[0])
         apart += [
             distance(first[row if base is not None and len(first) > 1 else 0], others[row]) / scale
             for row in range(len(part))
