@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -31,6 +33,17 @@ def test_the_whole_vocabulary_sums_to_1(model_and_tokenizer):
     found = next_tokens(model, tokenizer, "x", k=10**9)
     assert len(found) == model.config.vocab_size
     assert sum(t.probability for t in found) == pytest.approx(1.0)
+
+
+def test_dropout_that_is_active_is_refused():
+    model, tokenizer = tiny()
+    model.model.norm = torch.nn.Sequential(model.model.norm, torch.nn.Dropout(0.1)).eval()
+    next_tokens(model, tokenizer, "def")
+    for call in (next_tokens, partial(decode_steps, steps=2)):
+        with pytest.raises(
+            InputError, match=r"model.norm.1: dropout 0.1 is active.*; call model.eval\(\) first"
+        ):
+            call(model.train(), tokenizer, "def")
 
 
 def test_the_repr_shows_the_candidates(model_and_tokenizer):
@@ -146,7 +159,6 @@ def test_a_model_that_states_no_context_has_none():
 
 @pytest.mark.parametrize(("call", "words"), [
     (lambda m, t: next_tokens(m, t, "x", k=0), "k: at least 1 token is needed; got 0"),
-    (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number of tokens is needed; got 2.5"),
     (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: at least 1 is needed; got 0"),
     (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number is needed; got 2.5"),
     (lambda m, t: decode_steps(m, t, "x", steps=2.5), "steps: a whole number is needed; got 2.5"),

@@ -146,11 +146,12 @@ def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextToken
 
     Raises:
         InputError: the text is empty or longer than the model's context, its tokens are none of the model's,
-            k is less than 1, or the model's answer holds no probabilities.
+            k is less than 1, dropout is active, or the model's answer holds no probabilities.
     """
     import torch
 
     _check("k", k, "at least 1 token is needed")
+    _refuse_dropout(model)
     ids = encode(model, tokenizer, text)
     with torch.no_grad(), embedded(ids):
         logits = _logits(model(ids))[0, -1]
@@ -170,6 +171,7 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
 
     _check("steps", steps, "at least 1 is needed")
     _check("k", k, "at least 1 token is needed")
+    _refuse_dropout(model)
     taken = signature(model.forward).parameters
     if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
         raise _without_cache(model)
@@ -337,6 +339,17 @@ def _check(name: str, number: Any, least: str) -> None:
         raise InputError(f"{name}: a whole number is needed; got {number!r}")
     if int(number) < 1:
         raise InputError(f"{name}: {least}; got {number}")
+
+
+def _refuse_dropout(model: torch.nn.Module) -> None:
+    import torch
+
+    for name, module in model.named_modules():
+        # Of all dimensions, for which PyTorch has no public name.
+        if module.training and isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:  # pyright: ignore[reportPrivateUsage]
+            raise InputError(
+                f"{name}: dropout {module.p:g} is active, so what it says is random; call model.eval() first"
+            )
 
 
 def _end_ids(model: Any) -> set[int]:

@@ -83,6 +83,7 @@ def test_sarif_points_at_the_line():
 
 def test_the_report_answers_and_is_data():
     assert REPORT.verdict == "fail"
+    assert [o.rule for o in REPORT] == [o.rule for o in REPORT.outcomes]
     assert [o.rule for o in REPORT.covered] == ["LB101", "LB102"]
     assert [o.rule for o in REPORT.not_covered] == ["LB201", "LB203"]
     assert json.loads(json.dumps(REPORT.to_dict()))["outcomes"][0]["pair"] == [3, 4]

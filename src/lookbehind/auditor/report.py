@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -108,6 +109,9 @@ class Report:
     def not_covered(self) -> tuple[Outcome, ...]:
         """The rules that could not be decided, with their reasons."""
         return tuple(o for o in self.outcomes if o.verdict in ("not covered", "undecided"))
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self.outcomes)
 
     def __getitem__(self, rule: str) -> Outcome:
         for outcome in self.outcomes:
