@@ -71,6 +71,14 @@ def test_what_it_cannot_run_it_says(runs):
         attention.attend(*torch.zeros(3, 1, 1, 2, 4, device=DEVICE).unbind(), Causal(), engine="triton")
 
 
+@pytest.mark.skipif(NO_TRITON, reason="triton is not installed here")
+def test_an_older_triton_is_not_asked(runs, monkeypatch):
+    assert engine._triton() >= (3, 4)
+    monkeypatch.setattr(engine, "_triton", lambda: (3, 3))
+    said = "its kernels need Triton 3.4 or later, which PyTorch 2.8 for CUDA brings"
+    assert engine.why_not(problem()) == said
+
+
 @pytest.mark.skipif(CUDA, reason="a card is here")
 def test_without_a_card_it_says_so_and_auto_goes_on(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "0")

@@ -55,7 +55,7 @@ def test_a_version_without_the_interface_says_so(monkeypatch):
     import transformers.modeling_utils
 
     monkeypatch.delattr(transformers.modeling_utils.AttentionInterface, "get_interface")
-    with pytest.raises(RecordError, match=r"install transformers >= 5\.0"):
+    with pytest.raises(RecordError, match=r"install transformers >= 5\.3"):
         record(torch.nn.Linear(2, 2)).__enter__()
     assert interface._taps == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lookbehind import __version__
+import lookbehind
 from lookbehind.auditor.report import Outcome, Report
 from lookbehind.auditor.report_text import measures
 from lookbehind.auditor.rules import RULES
@@ -23,7 +23,7 @@ def sarif(report: Report) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "lookbehind",
-                        "version": __version__,
+                        "version": lookbehind.__version__,
                         "rules": [
                             {
                                 "id": rule.code,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from lookbehind.auditor.localise import where
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome
@@ -21,8 +19,6 @@ def check(subject: Subject, plan: Plan) -> list[Outcome]:
 def _check(subject: Subject, plan: Plan) -> Outcome:
     if subject.module is None:
         return Outcome("LB103", "not covered", "a plain callable has no attention modules to record")
-    if subject.is_hf and int(sys.modules["transformers"].__version__.split(".")[0]) < 5:
-        return Outcome("LB103", "not covered", "recording needs transformers 5 or later")
     try:
         from lookbehind.recorder import record
     except ImportError as error:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
@@ -27,6 +29,7 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _WIDEST = 256
 _FURTHEST = 2**31 - 1
 _LEAST = (8, 0)
+_OLDEST = (3, 4)
 
 
 def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
@@ -41,6 +44,8 @@ def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
         return None if chosen.name else chosen.reason
     if find_spec("triton") is None:
         return "Triton is not installed here; PyTorch for CUDA brings it"
+    if _triton() < _OLDEST:
+        return "its kernels need Triton 3.4 or later, which PyTorch 2.8 for CUDA brings"
     if problem.q.shape[3] > _WIDEST:
         return f"heads of {problem.q.shape[3]} are wider than its tiles, which hold {_WIDEST}"
     spans, most = problem.spans, torch.finfo(torch.float32).max / LOG2E
@@ -53,6 +58,11 @@ def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < _LEAST:
         return "it is made for compute capability 8.0 (A100) and later"
     return None
+
+
+@cache
+def _triton() -> tuple[int, ...]:
+    return tuple(int(part) for part in version("triton").split(".")[:2])
 
 
 def route(problem: Problem) -> routes.Route:

@@ -109,7 +109,7 @@ def _patch() -> None:
     if interface is None or _original is None:
         raise RecordError(
             "record: this version of transformers has no AttentionInterface.get_interface; install "
-            "transformers >= 5.0"
+            "transformers >= 5.3"
         )
     original = _original
 
