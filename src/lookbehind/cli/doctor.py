@@ -13,7 +13,7 @@ from rich.table import Table
 import lookbehind
 from lookbehind.cli.common import JsonOption, console, print_json, working
 
-_PACKAGES = ("torch", "triton", "transformers", "safetensors", "numpy", "pillow")
+_PACKAGES = ("triton", "transformers", "safetensors", "numpy", "pillow")
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -64,6 +64,7 @@ def examine() -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "lookbehind": lookbehind.__version__,
+            "torch": torch.__version__,  # with what it was built for
             **{name: _version(name) for name in _PACKAGES},
         },
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, {_cpu()}",
