@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from importlib.util import find_spec
 
 import torch
@@ -62,7 +61,9 @@ def why_not(problem: Problem, wants: Wants | None = None) -> str | None:
 
 @cache
 def _triton() -> tuple[int, ...]:
-    return tuple(int(part) for part in version("triton").split(".")[:2])
+    import triton  # and not its metadata: the package is named otherwise in nightly builds
+
+    return tuple(int(part) for part in triton.__version__.split(".")[:2])
 
 
 def route(problem: Problem) -> routes.Route:
