@@ -95,6 +95,20 @@ def test_the_machine_is_named():
     assert f"torch {torch.__version__}" in bench.machine()
 
 
+def interpreted(code: str) -> list[str]:
+    """The lines that a process prints which runs kernels in Triton's interpreter."""
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=README.parents[1],
+    )
+    return done.stdout.splitlines()
+
+
 @pytest.mark.skipif(
     find_spec("triton") is None, reason="triton is not installed here, not even its interpreter"
 )
@@ -105,18 +119,9 @@ def test_what_a_card_is_asked_first_is_right_in_the_interpreter():
         "from lookbehind.engines.kernels import reduce; reduce.in_scores = lambda problem, best: best\n"
         "assert small.main('cpu', 4) == 1"
     )
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-        cwd=README.parents[1],
-    )
-    lines = done.stdout.splitlines()
+    lines = interpreted(code)
     assert [line[:6] for line in lines[:8]] == ["right "] * 8
-    assert "WRONG queries pass: " in done.stdout and lines[-1].startswith(
+    assert any("WRONG queries pass: " in line for line in lines) and lines[-1].startswith(
         "right diagonals: by_distance off by"
     )
 
@@ -131,11 +136,7 @@ def test_the_figures_of_a_card_can_be_read_in_the_interpreter():
         "from lookbehind.bench import cuda\n"
         "print(json.dumps([row.to_dict() for row in cuda.rows(cuda.TINY)]))"
     )
-    environment = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    rows = [Row(**one) for one in json.loads(done.stdout.splitlines()[-1])]
+    rows = [Row(**one) for one in json.loads(interpreted(code)[-1])]
     assert len({row.name for row in rows}) == len(rows)
     assert all(row.unit in ("x", "%", "TFLOP/s", "GB/s") for row in rows)
     page = README.with_name("cuda.md").read_text(encoding="utf-8")

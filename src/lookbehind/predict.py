@@ -322,12 +322,9 @@ def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, 
 
 def _logits(output: Any) -> torch.Tensor:
     """The logits [1, n, vocab] in what a model returned."""
-    import torch
+    from lookbehind.taps.logits import named
 
-    found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", None)
-    if found is None:
-        parts = output if isinstance(output, (tuple, list)) else (output,)
-        found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
+    found = named(output)
     if found is None or found.ndim != 3:
         what = type(output).__name__ if found is None else f"a tensor {list(found.shape)}"
         raise InputError(f"model: it returned {what}; logits [1, n, vocab] are needed")

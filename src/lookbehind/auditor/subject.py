@@ -19,6 +19,7 @@ import torch
 from lookbehind.auditor.report import Verdict
 from lookbehind.auditor.state import forgotten
 from lookbehind.errors import InputError
+from lookbehind.taps.logits import named
 
 # Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
 _SPECIAL = ("_token_id", "_token_index", "_token_ids")
@@ -236,13 +237,8 @@ class Subject:
 
     def read(self, output: Any, ids: torch.Tensor) -> torch.Tensor:
         """The logits in what a call gave; a copy, for some models write into the same tensor at each call."""
-        found = getattr(output, "logits", None)
-        if found is None and isinstance(output, dict):
-            found = output.get("logits")
+        found = named(output)
         if found is None:
-            parts = output if isinstance(output, (tuple, list)) else (output,)
-            found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
-        if not isinstance(found, torch.Tensor):
             raise UncoveredError(
                 f"{self.name} returned {type(output).__name__}, in which there are no logits"
             )

@@ -35,6 +35,17 @@ class Said:
     before: torch.Tensor
 
 
+def named(output: Any) -> torch.Tensor | None:
+    """What stands where a model returns its logits: `logits`, or the first tensor; None if none is."""
+    found = getattr(output, "logits", None)
+    if found is None and isinstance(output, dict):
+        found = output.get("logits")
+    if found is None:
+        parts = output if isinstance(output, (tuple, list)) else (output,)
+        found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
+    return found if isinstance(found, torch.Tensor) else None
+
+
 def returned(output: Any, frame: Frame) -> torch.Tensor | None:
     """The logits [B, rows, vocabulary] of the last rows in what a forward returned; None if it has none.
 
