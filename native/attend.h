@@ -77,7 +77,8 @@ constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to *
 static int64_t weights_room(const Scoring& scoring, int64_t depth) {
     int64_t room = (depth > kBlock ? depth : kBlock) * kTile;
 #ifdef LB_HAS_MATRIX
-    if (scoring.matrix && room < matrix_room(scoring.parts)) room = matrix_room(scoring.parts);
+    const int64_t words = MatrixRoom(scoring).words();
+    if (scoring.matrix && room < words) room = words;
 #endif
     (void)scoring;
     return room;

@@ -2,9 +2,6 @@
 #pragma once
 
 #include "scoring.h"
-#ifdef LB_HAS_MATRIX
-#include "matrix/thirds.h"
-#endif
 
 namespace lookbehind::LOOKBEHIND_SET {
 
@@ -33,8 +30,7 @@ struct Weights {
     };
 };
 
-// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed. All members are
-// values: what lies behind a reference would be loaded and stored anew between the matrix unit's instructions.
+// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed.
 template <Unit kUnit, int kExtra, bool kValues, bool kMasked>
 struct Weigh {
     using W = Weights<kUnit, kValues>;
@@ -44,18 +40,11 @@ struct Weigh {
     int32_t* p;
     Float base[kVectors];
     typename W::Total total;
-#ifdef LB_HAS_MATRIX
-    Halves of;
-#endif
 
     [[gnu::always_inline]] Weigh(const BitsFor<kUnit, kExtra>& in, const Fresh& fresh, int32_t* p, const Float* reference)
         : in(in), fresh(fresh), p(p) {
         LB_UNROLL
         for (int v = 0; v < kVectors; ++v) base[v] = in.base(v, fresh.key, reference[v]);
-#ifdef LB_HAS_MATRIX
-        hold(of.upper);
-        hold(of.half);
-#endif
     }
 
     [[gnu::always_inline]] inline void operator()(int piece) {
@@ -69,28 +58,6 @@ struct Weigh {
                 weight[i] = keep(lanes(fresh.masks[(j + i) * fresh.step] >> (v * kLanes)), weight[i]);
             }
         }
-#ifdef LB_HAS_MATRIX
-        if constexpr (kUnit == Unit::matrix && kValues) {
-            // Rounded by integers: while the matrix unit works, one of the two pipes for floats is closed to all but
-            // additions, and the conversion and the dot are what it is closed to. Half a unit is rounded up.
-            Int rounded[2];
-            for (int i = 0; i < 2; ++i) rounded[i] = add(bits(weight[i]), of.half);
-            const Int low = bit_and(rounded[0], of.upper);
-            const Int high = bit_and(rounded[1], of.upper);
-            store(p + j / 2 * kTile + v * kLanes, bit_or(high, shift_right_unsigned<16>(low)));
-            const Float two = add(bits(low), bits(high));
-            total.of[1][v] = j ? add(total.of[1][v], two) : two;
-        } else if constexpr (kUnit == Unit::thirds && kValues) {
-            Int low[kThirds], high[kThirds];
-            cut(weight[0], low, of);
-            cut(weight[1], high, of);
-            LB_UNROLL
-            for (int third = 0; third < kThirds; ++third) {
-                const Int both = bit_or(high[third], shift_right_unsigned<16>(low[third]));
-                store(p + third * kThirdOfWeights + j / 2 * kTile + v * kLanes, both);
-            }
-        } else
-#endif
         if constexpr (W::kRounds) {
             const Int both = pairs(weight[0], weight[1]);
             store(p + j / 2 * kTile + v * kLanes, both);
@@ -102,9 +69,6 @@ struct Weigh {
         }
         const Float two = add(weight[0], weight[1]);
         total.of[0][v] = j ? add(total.of[0][v], two) : two;
-#ifdef LB_HAS_MATRIX
-        for (int i = 0; i < W::kTotals; ++i) hold(total.of[i][v]);
-#endif
     }
 };
 

@@ -23,7 +23,7 @@ struct Product {
     const int32_t* b;
     int64_t b_step, b_third;  // words
     float* c;
-    int64_t steps = 0;        // none yet
+    int64_t steps;
     bool adds;                // whether c holds something already
 };
 
@@ -46,22 +46,39 @@ LB_INLINE void for_each(const Call& call) {
     }
 }
 
-// One product at a time: two by two registers of c, which four registers of a and b feed.
+// The product of a group of keys, rows of `depth` words, and a tile of queries.
+template <bool kOfThirds>
+LB_INLINE void set_scores(Product& product, const int32_t* keys, int64_t stride, const int32_t* q, int64_t depth, float* c) {
+    const int64_t third = depth / (kOfThirds ? kThirds : 1);
+    product.a = keys;
+    product.a_stride = stride * 4;
+    product.a_step = kStep * 2;
+    product.a_third = third * 4;
+    product.places = nullptr;
+    product.b = q;
+    product.b_step = kSide * kTile;
+    product.b_third = third * kTile;
+    product.c = c;
+    product.steps = third / kSide;
+    product.adds = false;
+}
+
+// One product after another: two by two registers of c, which four registers of a and b feed.
 //
-// What a multiplication needs is loaded a while before, and what a product has come to is stored among the steps of
-// the next: an instruction that waits blocks, sooner or later, all that come after it.
+// What a multiplication needs is loaded a while before, from one product to the next as well, and what a product has come
+// to is stored among the steps of the next: an instruction that waits blocks, sooner or later, all that come after it.
 template <bool kOfThirds>
 class Mill {
 public:
     static constexpr int kTurns = kOfThirds ? kMeetings : 1;  // of a step, each with other thirds
     static constexpr int kMultiplications = 4 * kTurns;       // of a step, 16 cycles each
 
-    // The product to come, all fields of which are to be set before begin(). In place: to copy what has just been stored
-    // is to wait until it has left the core, and so have all multiplications before it.
-    Product next;
-
-    void begin() {
+    // So many products to come, each of one step at least; all before are to be done.
+    void begin(const Product* products, int n) {
+        next_ = products;
+        end_ = products + n;
         at_ = 0;
+        if (!busy()) return;
         find_place();
         load_a<4>(0, 0);
         load_b<6>(0, 0);
@@ -69,37 +86,26 @@ public:
         load_a<5>(0, 1);
     }
 
-    // c = the products of a group of keys, rows of `depth` words, and a tile of queries.
-    void begin_scores(const int32_t* keys, int64_t stride, const int32_t* q, int64_t depth, float* c) {
-        const int64_t third = depth / (kOfThirds ? kThirds : 1);
-        next.a = keys;
-        next.a_stride = stride * 4;
-        next.a_step = kStep * 2;
-        next.a_third = third * 4;
-        next.places = nullptr;
-        next.b = q;
-        next.b_step = kSide * kTile;
-        next.b_third = third * kTile;
-        next.c = c;
-        next.steps = third / kSide;
-        next.adds = false;
-        begin();
-    }
+    bool busy() const { return next_ != end_; }
+    bool amid() const { return at_ != 0; }  // a product
 
-    bool busy() const { return at_ < next.steps; }
+    // Those that are not done.
+    const Product* next() const { return next_; }
+    const Product* end() const { return end_; }
 
     // Only while it is busy. beside(Number<i>()) is called before multiplication i.
     template <class Beside>
     [[gnu::always_inline]] inline void step(const Beside& beside) {
-        const bool first = at_++ == 0, more = busy();
-        for_each<0, kTurns>([&](auto turn) __attribute__((always_inline)) { take<turn.value>(first, more, beside); });
-        if (!more) held_ = next.c;
+        float* const c = next_->c;
+        const bool first = at_ == 0, adds = next_->adds, last = ++at_ == next_->steps;
+        for_each<0, kTurns>([&](auto turn) __attribute__((always_inline)) { take<turn.value>(c, first, adds, last, beside); });
+        held_ = last ? c : nullptr;
     }
 
     // Whether the last product that is done, and goes to c, is still in registers.
     bool holds(const float* c) const { return held_ == c; }
 
-    // Stores what is done; best some time after it was. Not while it is busy.
+    // Stores what is done; best some time after it was. Not amid a product.
     [[gnu::always_inline]] inline void put_down() {
         if (held_ == nullptr) return;
         store<0>();
@@ -115,31 +121,42 @@ public:
         put_down();
     }
 
+    // One product at once; not amid others.
+    void run(const Product& product) {
+        begin(&product, 1);
+        finish();
+    }
+
 private:
     static constexpr int64_t kRow = kTile * 4;
 
     // Loads what the turn after it needs and has not got.
     template <int kTurn, class Beside>
-    [[gnu::always_inline]] inline void take(bool first, bool more, const Beside& beside) {
+    [[gnu::always_inline]] inline void take(float* c, bool first, bool adds, bool last, const Beside& beside) {
         constexpr bool kLast = kTurn + 1 == kTurns;
         constexpr int kNext = kLast ? 0 : kTurn + 1;
+        if (kLast && last) {
+            ++next_;
+            at_ = 0;
+        }
+        const bool more = !kLast || busy();
         const bool a = kLast ? more : kThirdOfA[kNext] != kThirdOfA[kTurn];
         const bool b = kLast ? more : kThirdOfB[kNext] != kThirdOfB[kTurn];
         const bool renews = kTurn == 0 && first;
         if (kLast && more) find_place();
         beside(Number<4 * kTurn>());
-        if (renews) renew<0>();
+        if (renews) renew<0>(c, adds);
         multiply_rows<0, 4, 6>();
         beside(Number<4 * kTurn + 1>());
-        if (renews) renew<1>();
+        if (renews) renew<1>(c, adds);
         multiply_rows<1, 4, 7>();
         if (a) load_a<4>(kNext, 0);
         beside(Number<4 * kTurn + 2>());
-        if (renews) renew<2>();
+        if (renews) renew<2>(c, adds);
         multiply_rows<2, 5, 6>();
         if (b) load_b<6>(kNext, 0);
         beside(Number<4 * kTurn + 3>());
-        if (renews) renew<3>();
+        if (renews) renew<3>(c, adds);
         multiply_rows<3, 5, 7>();
         if (b) load_b<7>(kNext, 1);
         if (a) load_a<5>(kNext, 1);
@@ -156,34 +173,36 @@ private:
     }
 
     template <int kPart>
-    [[gnu::always_inline]] inline void renew() {
+    [[gnu::always_inline]] inline void renew(float* c, bool adds) {
         if (held_) store<kPart>();
-        if (next.adds) load_rows<kPart>(part_of<kPart>(next.c), kRow);
+        if (adds) load_rows<kPart>(part_of<kPart>(c), kRow);
         else zero_rows<kPart>();
     }
 
     // Of the step that is next.
     [[gnu::always_inline]] inline void find_place() {
-        a_ = static_cast<const char*>(next.a) + (next.places ? next.places[at_] : at_) * next.a_step;
-        b_ = next.b + at_ * next.b_step;
+        a_ = static_cast<const char*>(next_->a) + (next_->places ? next_->places[at_] : at_) * next_->a_step;
+        b_ = next_->b + at_ * next_->b_step;
     }
 
     template <int kRegister>
     [[gnu::always_inline]] inline void load_a(int turn, int64_t half) {
-        const int64_t third = kOfThirds ? kThirdOfA[turn] * next.a_third : 0;
-        load_rows<kRegister>(a_ + third + half * kSide * next.a_stride, next.a_stride);
+        const int64_t third = kOfThirds ? kThirdOfA[turn] * next_->a_third : 0;
+        load_rows<kRegister>(a_ + third + half * kSide * next_->a_stride, next_->a_stride);
     }
 
     template <int kRegister>
     [[gnu::always_inline]] inline void load_b(int turn, int64_t half) {
-        const int64_t third = kOfThirds ? kThirdOfB[turn] * next.b_third : 0;
+        const int64_t third = kOfThirds ? kThirdOfB[turn] * next_->b_third : 0;
         load_rows<kRegister>(b_ + third + half * kSide, kRow);
     }
 
-    int64_t at_ = 0;         // the step that is next
-    const char* a_;          // its place, or that of the one before while that has turns to come
+    const Product* next_ = nullptr;  // the product that is next, or under way
+    const Product* end_ = nullptr;
+    int64_t at_ = 0;                 // its step that is next
+    const char* a_;                  // that step's place, or that of the one before while it has turns to come
     const int32_t* b_;
-    float* held_ = nullptr;  // where the product before goes, while that is in registers still
+    float* held_ = nullptr;          // where the product before goes, while that is in registers still
 };
 
 // Does the pieces of vectors' work, and steps of the mill beside them: by step(beside), those that are too many by

@@ -18,6 +18,11 @@ constexpr int kSide = 16;  // rows of a register, and floats or pairs of a row
 // a constant anew for each use, by an instruction for the very port that the unit closes, and leave sums for later.
 LB_INLINE void hold(Float& x) { asm volatile("" : "+v"(x)); }
 LB_INLINE void hold(Int& x) { asm volatile("" : "+v"(x)); }
+template <int n>
+[[gnu::always_inline]] inline void hold_each(Float (&x)[n]) {
+    LB_UNROLL
+    for (int i = 0; i < n; ++i) hold(x[i]);
+}
 
 // Within its life this thread's registers have 16 rows of 64 bytes each. What shape they had before is what they
 // have again afterwards, because other libraries on this thread believe to know it.

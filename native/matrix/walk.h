@@ -1,19 +1,37 @@
 // The walk of tiles of queries over their keys where the matrix unit multiplies and the vectors only weigh.
 //
-// While a group of keys is weighed, the mill (mill.h) multiplies the next group's scores, and the values of the block
-// before. As in walk.h, references move seldom and for each query by itself; but they move between groups, because
-// the matrix unit adds up a group's products before they join a sum: cut elsewhere, a query's bits would depend on
-// the others in its tile. The first group a tile visits moves all of them at once.
+// While a group of keys is weighed, the mill (mill.h) multiplies the next group's scores, and a share of the values of the
+// block before: as many steps beside each micro-tile as beside any other. As in walk.h, references move seldom and for each
+// query by itself; but they move between groups, because the matrix unit adds up a group's products before they join a sum:
+// cut elsewhere, a query's bits would depend on the others in its tile. The first group a tile visits moves all of them at
+// once.
 #pragma once
 
 #include "mill.h"
 #include "visits.h"
+#include "weigh.h"
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-constexpr int64_t kScoresRoom = 2 * kGroup * kTile;  // words
+// Bytes of a key and its values.
+constexpr int64_t bytes_of_key(const Scoring& scoring) { return scoring.depth * 4 + scoring.columns * scoring.parts * 2; }
 
-constexpr int64_t matrix_room(int parts) { return kScoresRoom + 2 * (kBlock / 2) * kTile * parts; }  // words
+// Groups of a block. As few as two leave all that a tile works with in the first cache, where keys and values are short; where
+// they are long it is too small for that, and larger blocks fetch a tile's outputs less often.
+constexpr int groups_of(const Scoring& scoring) { return bytes_of_key(scoring) <= 256 ? 2 : kMostGroups; }
+
+// Words of what a walk works with: scores of two groups, weights of two blocks, and the products that are planned.
+struct MatrixRoom {
+    static constexpr int64_t scores = 2 * kGroup * kTile;
+    int64_t weights, products;
+
+    explicit MatrixRoom(const Scoring& scoring)
+        : weights(2 * groups_of(scoring) * kSide * kTile * scoring.parts),
+          products((groups_of(scoring) + scoring.columns / kGroup) * static_cast<int64_t>(sizeof(Product)) / 4) {}
+
+    // In whole cache lines, for what comes behind.
+    int64_t words() const { return (scores + weights + products + 15) / 16 * 16; }
+};
 
 // kValues: whether there is an output, or lse alone.
 template <Unit kUnit, int kExtra, bool kValues>
@@ -25,118 +43,134 @@ public:
     using In = BitsFor<kUnit, kExtra>;
     using Total = typename W::Total;
 
-    // room: matrix_room(kParts) words.
+    // room: as many words as MatrixRoom says.
     MatrixWalk(const Scoring& scoring, const Head& head, int32_t* room)
-        : scoring_(scoring), head_(head), scores_(reinterpret_cast<float*>(room)), weights_(room + kScoresRoom) {}
+        : scoring_(scoring), head_(head), groups_(groups_of(scoring)), scores_(reinterpret_cast<float*>(room)), weights_(room + MatrixRoom::scores),
+          products_(reinterpret_cast<Product*>(weights_ + MatrixRoom(scoring).weights)) {}
 
     void run(State* states, int n) {
         const Shaped shaped;
-        BlockVisits visits(states, n);
+        BlockVisits visits(states, n, groups_, region());
         BlockVisit ring[3];
-        BlockVisit *before = &ring[0], *now = &ring[1], *after = &ring[2];
-        bool more = visits.next(*now);
-        if (!more) return;
-        begin_scores(*now, 0);
-        mill_.finish();
-        side_ ^= 1;
-        for (int turn = 0; more; ++turn) {
-            more = visits.next(*after);
-            now->p = weights_ + turn % 2 * kParts * (kBlock / 2) * kTile;
+        BlockVisit *before = &ring[0], *now = &ring[1];
+        after_ = &ring[2];
+        if (!visits.next(*now)) return;
+        run_scores(*now, 0, scores_at(0));
+        for (int turn = 0; now; ++turn) {
+            if (!visits.next(*after_)) after_ = nullptr;
+            now->p = weights_ + turn % 2 * groups_ * kParts * kSide * kTile;
             const In in = In::make(scoring_, *now->state->tile);
+            plan(*now, 0);
             for (int g = 0; g < now->n; ++g) {
-                if (g + 1 < now->n) begin_scores(*now, g + 1);
-                else if (more) begin_scores(*after, 0);
-                weigh(in, *now, g, pace(now->n - g));
-                side_ ^= 1;
+                weigh(in, *now, g);
                 // Values may wait in their registers until the mill needs these.
-                if (mill_.busy() || mill_.holds(scores_at(side_))) mill_.finish();
+                if (mill_.holds(scores_at(g + 1))) mill_.put_down();
             }
-            finish_values();
+            side_ ^= now->n & 1;
             owe_values(*now);
             add_block(*now->state);
             BlockVisit* const done = before;
             before = now;
-            now = after;
-            after = done;
+            now = after_;
+            after_ = done;
         }
         finish_values();
     }
 
 private:
-    static_assert(kPieces == 8);
+    // Blocks of a region: their keys and values fill a part of the second cache.
+    int64_t region() const {
+        constexpr int64_t kCache = int64_t{512} << 10;
+        const int64_t bytes = groups_ * kGroup * bytes_of_key(scoring_);
+        return bytes < kCache ? kCache / bytes : 1;
+    }
 
-    // -- the mill: scores of the group to come first, then values of the block before, some columns a group -------
+    // -- what the mill is to do ---------------------------------------------------------------------------------
 
-    float* scores_at(int side) const { return scores_ + side * kGroup * kTile; }
+    // Of group g of the visit, and of the groups before and after it by turns.
+    float* scores_at(int g) const { return scores_ + ((side_ + g) & 1) * kGroup * kTile; }
 
-    void begin_scores(const BlockVisit& visit, int g) {
+    void set_scores_of(Product& product, const BlockVisit& visit, int g, float* c) const {
         const int32_t* const keys = head_.k + visit.groups[g].key * head_.k_stride;
-        mill_.begin_scores(keys, head_.k_stride, visit.state->q, scoring_.depth, scores_at(side_ ^ 1));
+        set_scores<kOfThirds>(product, keys, head_.k_stride, visit.state->q, scoring_.depth, c);
+    }
+
+    void run_scores(const BlockVisit& visit, int g, float* c) {
+        set_scores_of(products_[0], visit, g, c);
+        mill_.run(products_[0]);
     }
 
     // Columns [column, column + kGroup), of the groups before `stop` that are not settled.
-    void begin_values(const BlockVisit& visit, int64_t column, int stop) {
-        prepare_values(visit, column, stop);
-        mill_.begin();
+    void set_values(Product& product, const BlockVisit& visit, int64_t column, int stop) const {
+        const int64_t words = scoring_.columns * kSide;  // of a group of values
+        product.a = head_.v + visit.block * groups_ * kParts * words + column * kSide;
+        product.a_stride = kSide * 4;
+        product.a_step = words * kParts * 4;
+        product.a_third = words * 4;
+        product.places = visit.places + visit.settled;
+        product.b = weights_of(visit, visit.settled, 0);
+        product.b_step = kParts * kSide * kTile;
+        product.b_third = kThirdOfWeights;
+        product.c = visit.state->o + column * kTile;
+        product.steps = stop - visit.settled;
+        product.adds = true;
     }
 
-    void prepare_values(const BlockVisit& visit, int64_t column, int stop) {
-        const int64_t words = scoring_.columns * kSide;  // of a group of values
-        Product& values = mill_.next;
-        values.a = head_.v + visit.block * kGroups * kParts * words + column * kSide;
-        values.a_stride = kSide * 4;
-        values.a_step = words * kParts * 4;
-        values.a_third = words * 4;
-        values.places = visit.places + visit.settled;
-        values.b = weights_of(visit, visit.settled, 0);
-        values.b_step = kParts * kSide * kTile;
-        values.b_third = kThirdOfWeights;
-        values.c = visit.state->o + column * kTile;
-        values.steps = stop - visit.settled;
-        values.adds = true;
+    void run_values(const BlockVisit& visit, int stop) {
+        for (int64_t column = 0; column < scoring_.columns; column += kGroup) {
+            set_values(products_[0], visit, column, stop);
+            mill_.run(products_[0]);
+        }
+    }
+
+    // What is to be done while the groups from `first` on are weighed: of each, the scores of the next, then its share of
+    // the values that are owed.
+    void plan(const BlockVisit& visit, int first) {
+        Product* product = products_;
+        int64_t column = 0;
+        for (int g = first; g < visit.n; ++g) {
+            steps_[g] = 0;
+            const bool last = g + 1 == visit.n;
+            if (!last || after_) {
+                set_scores_of(*product, last ? *after_ : visit, last ? 0 : g + 1, scores_at(g + 1));
+                steps_[g] = static_cast<int>(product++->steps);
+            }
+            if (owing_ == nullptr) continue;
+            const int64_t stop = column + (scoring_.columns - column) / (visit.n - g) / kGroup * kGroup;
+            for (; column < stop; column += kGroup) {
+                set_values(*product, *owing_, column, owing_->n);
+                steps_[g] += static_cast<int>(product++->steps);
+            }
+        }
+        owing_ = nullptr;
+        mill_.begin(products_, static_cast<int>(product - products_));
+    }
+
+    // Lets the values that are planned come at once; scores are to be planned anew.
+    void hurry_values() {
+        mill_.put_down();
+        const Product* const end = mill_.end();
+        for (const Product* product = mill_.next(); product != end; ++product) {
+            if (product->adds) mill_.run(*product);
+        }
     }
 
     // The weights of the visit are to meet their values while the next is weighed.
     void owe_values(BlockVisit& visit) {
         if constexpr (kValues) {
             if (is_odd(visit)) return settle_odd(visit, visit.n);
-            if (visit.settled == visit.n) return;
-            owing_ = &visit;
-            column_ = 0;
+            if (visit.settled < visit.n) owing_ = &visit;
         }
-    }
-
-    [[gnu::noinline]] bool begin_values() {
-        if (owing_ == nullptr) return false;
-        begin_values(*owing_, column_, owing_->n);
-        column_ += static_cast<int>(kGroup);
-        if (column_ == scoring_.columns) owing_ = nullptr;
-        return true;
     }
 
     void finish_values() {
-        do mill_.finish();
-        while (begin_values());
-    }
-
-    // How many steps to take while the next of so many groups is weighed, for all values to be done with the last.
-    int pace(int groups) const {
-        int64_t steps = mill_.busy() ? scoring_.depth / kParts / kSide : 0;
-        if (owing_) {
-            const int products = (scoring_.columns - column_) / static_cast<int>(kGroup);
-            steps += (products + groups - 1) / groups * (owing_->n - owing_->settled);
-        }
-        return static_cast<int>(steps);
-    }
-
-    template <class Beside>
-    [[gnu::always_inline]] inline void mill(const Beside& beside) {
-        if (!mill_.busy()) begin_values();
-        mill_.step(beside);
+        mill_.put_down();
+        if (owing_) run_values(*owing_, owing_->n);
+        owing_ = nullptr;
     }
 
     [[gnu::noinline]] void mill_alone(int steps) {
-        for (; steps > 0; --steps) mill([](auto) {});
+        for (; steps > 0; --steps) mill_.step([](auto) {});
     }
 
     // -- weights ------------------------------------------------------------------------------------------------
@@ -145,19 +179,20 @@ private:
         return visit.p + (g * kParts * kSide + m * W::kSteps) * kTile;
     }
 
-    // Weighs a group, and takes so many steps of the mill beside that.
-    void weigh(const In& in, BlockVisit& visit, int g, int steps) {
+    // Weighs a group, and takes the steps of the mill that are planned beside it.
+    void weigh(const In& in, BlockVisit& visit, int g) {
         State& state = *visit.state;
         if (kOfThirds && (state.odd || head_.odd_keys[visit.groups[g].key / kOddKeys])) {
             const int32_t* const keys = head_.k + visit.groups[g].key * head_.k_stride;
-            mend_scores(keys, head_.k_stride, state.q, scoring_.depth, scores_at(side_));
+            mend_scores(keys, head_.k_stride, state.q, scoring_.depth, scores_at(g));
         }
         Total total;
         bool moves = !state.placed;
         if (state.placed) {
-            total = weigh_all(in, visit, g, steps);
+            total = weigh_all(in, visit, g, steps_[g]);
             for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
         } else {
+            mill_alone(steps_[g]);
             for (int i = 0; i < W::kTotals; ++i) {
                 for (int v = 0; v < kVectors; ++v) total.of[i][v] = same(kInfinity);
             }
@@ -183,14 +218,14 @@ private:
             int32_t* const p = weights_of(visit, g, m);
             const int here = steps_of(steps, m);
             steps -= here;
-            if (!group.visited[m]) {
+            if (!group.whole && !group.visited[m]) {
                 for (int part = 0; kValues && part < kParts; ++part) {
                     memset(p + part * kThirdOfWeights, 0, W::kSteps * kTile * 4);
                 }
                 mill_alone(here);
                 continue;
             }
-            const Fresh fresh = fresh_of(group, m);
+            const Fresh fresh = fresh_of(group, g, m);
             Total total;
             if (fresh.masks) weigh_one<true>(in, fresh, p, reference, here, total);
             else weigh_one<false>(in, fresh, p, reference, here, total);
@@ -204,17 +239,19 @@ private:
     template <bool kMasked>
     [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
                                                  int steps, Total& total) {
-        Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
-        work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
-            steps, [&](const auto& beside) __attribute__((always_inline)) { mill(beside); },
+        MatrixWeigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
+        work_beside<weigh.kPieces, Mill<kOfThirds>::kMultiplications>(
+            steps, [&](const auto& beside) __attribute__((always_inline)) { mill_.step(beside); },
             [&](int n) { mill_alone(n); },
             [&](auto piece) __attribute__((always_inline)) { weigh(piece.value); },
-            [&] { if (!mill_.busy()) mill_.put_down(); });
+            [&] { if (!mill_.amid()) mill_.put_down(); });
         total = weigh.total;
     }
 
-    Fresh fresh_of(const Group& group, int m) const {
-        return {scores_at(side_) + m * kMicro * kTile, group.key + m * kMicro, group.masks[m], group.step[m]};
+    Fresh fresh_of(const Group& group, int g, int m) const {
+        float* const scores = scores_at(g) + m * kMicro * kTile;
+        if (group.whole) return {scores, group.key + m * kMicro};
+        return {scores, group.key + m * kMicro, group.masks[m], group.step[m]};
     }
 
     // Moves the references of the queries whose weights in this group are too large, and weighs it again.
@@ -226,8 +263,8 @@ private:
         for (int v = 0; v < kVectors; ++v) {
             Float top = same(-kHuge);
             for (int m = 0; m < kMicros; ++m) {
-                const Fresh fresh = fresh_of(group, m);
-                for (int j = 0; group.visited[m] && j < kMicro; ++j) {
+                const Fresh fresh = fresh_of(group, g, m);
+                for (int j = 0; (group.whole || group.visited[m]) && j < kMicro; ++j) {
                     Float level = in.level(load(fresh.scores + j * kTile + v * kLanes), v, fresh.key + j);
                     if (fresh.masks) level = choose(lanes(fresh.masks[j * fresh.step] >> (v * kLanes)), level, top);
                     top = max(level, top);
@@ -247,8 +284,9 @@ private:
             }
         }
         if (begun && kValues) {  // otherwise all that there is of the queries that move is 0
-            finish_values();
+            hurry_values();
             settle(visit, g);
+            plan(visit, g + 1);
             for (int c = 0; c < scoring_.columns; ++c) {
                 for (int v = 0; v < kVectors; ++v) {
                     float* to = state.o + c * kTile + v * kLanes;
@@ -271,15 +309,12 @@ private:
 
     // -- values -------------------------------------------------------------------------------------------------
 
-    bool is_odd(const BlockVisit& visit) const { return head_.odd[visit.block * kBlock / kOddKeys]; }
+    bool is_odd(const BlockVisit& visit) const { return head_.odd[visit.block * groups_ * kGroup / kOddKeys]; }
 
     // Lets the weights of groups before `stop` meet their values at once.
     void settle(BlockVisit& visit, int stop) {
         if (is_odd(visit)) return settle_odd(visit, stop);
-        for (int64_t column = 0; column < scoring_.columns && visit.settled < stop; column += kGroup) {
-            begin_values(visit, column, stop);
-            mill_.finish();
-        }
+        if (visit.settled < stop) run_values(visit, stop);
         visit.settled = stop;
     }
 
@@ -295,12 +330,12 @@ private:
                     const int32_t* const values = group + part * words + column * kSide;
                     for (int i = 0; i < kGroup * kSide; ++i) finite[part][i] = finite_of(values[i]);
                 }
-                prepare_values(visit, column, visit.settled + 1);
-                mill_.next.a = finite;
-                mill_.next.a_third = sizeof finite[0];
-                mill_.next.places = nullptr;
-                mill_.begin();
-                mill_.finish();
+                Product& product = products_[0];
+                set_values(product, visit, column, visit.settled + 1);
+                product.a = finite;
+                product.a_third = sizeof finite[0];
+                product.places = nullptr;
+                mill_.run(product);
                 for (int i = 0; i < kGroup * kSide; ++i) {  // what is odd is all first third
                     const int32_t pair = group[column * kSide + i];
                     if (pair != finite[0][i]) add_odd(visit, column + i / kSide, i % kSide * 2, pair);
@@ -313,11 +348,11 @@ private:
     void add_odd(const BlockVisit& visit, int64_t column, int j, int32_t pair) const {
         const Group& group = visit.groups[visit.settled];
         const int m = j / kMicro;
-        if (!group.visited[m]) return;
+        if (!group.whole && !group.visited[m]) return;
         const int32_t* const weights = weights_of(visit, visit.settled, 0) + j / 2 * kTile;
         for (int half = 0; half < 2; ++half) {
             if (half ? (pair & 0x7f800000) != 0x7f800000 : (pair & 0x7f80) != 0x7f80) continue;
-            const uint32_t sees = group.masks[m] ? group.masks[m][(j + half) % kMicro * group.step[m]] : ~0u;
+            const uint32_t sees = !group.whole && group.masks[m] ? group.masks[m][(j + half) % kMicro * group.step[m]] : ~0u;
             for (int v = 0; v < kVectors; ++v) {
                 const Float weight = element(load(weights + v * kLanes), half);  // is 0 if its first third is
                 float* const to = visit.state->o + column * kTile + v * kLanes;
@@ -329,12 +364,15 @@ private:
 
     const Scoring& scoring_;
     const Head& head_;
+    const int groups_;        // of a block
     float* const scores_;     // [2][kGroup][kTile]: of the group that is weighed, and of the next
-    int32_t* const weights_;  // [2][kParts][kBlock / 2][kTile] pairs: of the block that is weighed, and of the one before
-    int side_ = 1;            // of scores_, that is weighed
+    int32_t* const weights_;  // [2][groups_][kParts][kSide][kTile] pairs: of the block that is weighed, and of the one before
+    Product* const products_; // that are planned
+    int side_ = 0;            // of scores_, where a visit's first group has its own
+    BlockVisit* after_ = nullptr;   // the visit to come
+    BlockVisit* owing_ = nullptr;   // the visit whose values are to be planned
+    int steps_[kMostGroups];    // of the mill, planned beside each group
     Mill<kOfThirds> mill_;
-    BlockVisit* owing_ = nullptr;  // whose values from column_ on are still to be begun
-    int column_ = 0;
 };
 
 }  // namespace lookbehind::LOOKBEHIND_SET

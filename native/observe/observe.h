@@ -196,7 +196,8 @@ private:
 
     void begin_products(int64_t group, int at) {
         const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
-        mill_.begin_scores(keys, unit_.key_stride, q_, depth_, desk_.products[at]);
+        set_scores<kOfThirds>(product_, keys, unit_.key_stride, q_, depth_, desk_.products[at]);
+        mill_.begin(&product_, 1);
     }
 
     [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {
@@ -349,6 +350,7 @@ private:
     alignas(64) float lse_[kTile];
     Desk desk_;
 #ifdef LB_HAS_MATRIX
+    Product product_;
     Mill<kOfThirds> mill_;
 #endif
 };

@@ -259,7 +259,7 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
             for (; n > 0; --n) mill.step([](auto) {});
         },
         [&](auto i) __attribute__((always_inline)) { reduction.add(i.value / kVectors, i.value % kVectors); },
-        [&] { if (!mill.busy()) mill.put_down(); });
+        [&] { if (!mill.amid()) mill.put_down(); });
     reduction.end();
 }
 #endif

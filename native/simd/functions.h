@@ -6,21 +6,26 @@ namespace lookbehind::LOOKBEHIND_SET {
 constexpr int kTile = kLanes * kVectors;  // queries a tile
 constexpr int kMicro = 8;                 // keys a micro-tile: what is visited or left out as a whole
 
-// 2^f for f in [0, 1], exact at 0; relative error 8e-8 (degree 5) or 9e-5 (degree 3: a bfloat16 holds 2e-3).
+// The polynomial of that degree for 2^f, f in [0, 1], highest power first: exact at 0; relative error 8e-8 (degree 5) or 9e-5
+// (degree 3: a bfloat16 holds 2e-3).
+template <int kDegree>
+struct Exp2Terms;
+template <>
+struct Exp2Terms<3> {
+    static constexpr float of[] = {0.0770670499f, 0.227644983f, 0.695116788f, 1.0f};
+};
+template <>
+struct Exp2Terms<5> {
+    static constexpr float of[] = {0.00186713019f, 0.00901703006f, 0.0557999133f, 0.24016445f, 0.693151312f, 1.0f};
+};
+
 template <int kDegree>
 LB_INLINE Float exp2_fraction(Float f) {
-    static_assert(kDegree == 3 || kDegree == 5);
-    if constexpr (kDegree == 3) {
-        Float p = fma(same(0.0770670499f), f, same(0.227644983f));
-        p = fma(p, f, same(0.695116788f));
-        return fma(p, f, same(1.0f));
-    } else {
-        Float p = fma(same(0.00186713019f), f, same(0.00901703006f));
-        p = fma(p, f, same(0.0557999133f));
-        p = fma(p, f, same(0.24016445f));
-        p = fma(p, f, same(0.693151312f));
-        return fma(p, f, same(1.0f));
-    }
+    constexpr auto& terms = Exp2Terms<kDegree>::of;
+    Float p = same(terms[0]);
+    LB_UNROLL
+    for (int i = 1; i <= kDegree; ++i) p = fma(p, f, same(terms[i]));
+    return p;
 }
 
 // 2^x for any x, to the precision of that degree: 0 for -inf, +inf from 128 on, NaN for NaN.
