@@ -1,3 +1,4 @@
+import asyncio
 import json
 import socket
 import threading
@@ -7,6 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from lookbehind.atlas import server
 from lookbehind.atlas.frame import ERROR, Frame
 from lookbehind.atlas.lens import Lens
 from lookbehind.atlas.server import Guard, finite
@@ -263,6 +265,28 @@ def test_what_a_client_no_longer_waits_for_is_dropped(viewing, slow):
     release.set()
     wait_until(lambda: work.idle)
     assert sorted(frames(viewing.url, f"api/tiles?skip=1&pool=mean&ids={names}")) == [0, 1, 2, 3]
+
+
+def test_the_tiles_of_a_client_that_has_gone_are_not_even_weighed(viewing, monkeypatch):
+    weighed = []
+    monkeypatch.setattr(viewing.charts, "tile", lambda name, *_: weighed.append(name) or Frame.error("-"))
+    ids = ",".join(["0.0.0.0.0"] * 200)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/t/api/tiles",
+        "query_string": f"ids={ids}".encode(),
+        "headers": [(b"host", b"127.0.0.1")],
+    }
+    asyncio.run(server.application(viewing.charts, "t")(scope, receive, send))
+    assert len(weighed) < 10
 
 
 def test_a_bug_is_logged_whole_and_told_in_a_line(viewing, monkeypatch, caplog):

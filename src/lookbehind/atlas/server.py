@@ -324,10 +324,14 @@ async def _frames(charts: Charts, names: list[TileName], lens: Lens, pool: str) 
             found = Frame.error(unexpected(error))
         return found.sent(index)
 
-    tasks = [asyncio.ensure_future(frame(index, name)) for index, name in enumerate(names)]
+    tasks: list[asyncio.Task[bytes]] = []
     try:
+        for index, name in enumerate(names):
+            tasks.append(asyncio.ensure_future(frame(index, name)))
+            await asyncio.sleep(0)  # weighing takes a millisecond: a client that has gone is heard in between
         for done in asyncio.as_completed(tasks):
             yield await done
+            await asyncio.sleep(0)
     finally:
         for task in tasks:
             task.cancel()
