@@ -9,7 +9,9 @@ import torch
 
 import lookbehind as lb
 from lookbehind.atlas import onefile
+from lookbehind.atlas.charts import Charts
 from lookbehind.atlas.onefile import render
+from lookbehind.errors import InputError
 from lookbehind.tape import Layer
 from lookbehind.tape.predictions import Predictions
 from tests.atlas.test_packed import manifest
@@ -206,3 +208,32 @@ def test_an_export_leaves_the_tape_s_directory_alone(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     render(lb.load(tmp_path / "a.tape"))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_a_head_that_is_not_finite_has_no_map_and_its_name_is_told(odd, tmp_path):
+    tape = random_tape(9)
+    tape.layers[1].q[0, 4, 2] = odd
+    words = (
+        "layers.1 head 0: its queries or keys hold NaN or infinity, and products of them have no place on a "
+        "map; find where the model's numbers cease to be finite"
+    )
+    page = render(tape)
+    assert page.left_out == (words,)
+    assert sorted(manifest(page.html)["maps"]) == ["0.0", "0.1", "1.1"]
+    charts = Charts(tape)
+    for call in (
+        lambda: render(tape, heads=[(1, 0)]),
+        lambda: charts.thumb(1, 0),
+        lambda: tape.export(tmp_path / "map.png", layer=1, head=0),
+        lambda: tape.export(tmp_path / "sheet.png", sheet=True),
+    ):
+        with pytest.raises(InputError) as refused:
+            call()
+        assert str(refused.value) == words
+    charts.close()
+    assert not list(tmp_path.iterdir())
+    tape.export(tmp_path / "map.png", layer=1, head=1)
+    tape.layers[0].k[0, 0, 0] = odd  # of both heads of its group
+    tape.layers[1].k[0, 0, 0] = odd
+    assert len(render(tape).left_out) == 4

@@ -18,7 +18,7 @@ from lookbehind.atlas.charts import Charts
 from lookbehind.atlas.frame import Frame
 from lookbehind.atlas.geometry import THUMB, Geometry
 from lookbehind.atlas.lens import Lens
-from lookbehind.atlas.onehead import OneHead, RowNumbers
+from lookbehind.atlas.onehead import OneHead, RowNumbers, unfit
 from lookbehind.atlas.packed import Blobs, Packed, integers, kind, numbers, words
 from lookbehind.atlas.plate import check_head
 from lookbehind.atlas.sight import Sight
@@ -100,9 +100,17 @@ class _Making:
         self.packed = Packed()
         self.maps: dict[str, dict[str, Any]] = {}
         self.left_out: list[str] = []
-        self.every = [(at, head) for at, layer in enumerate(tape.layers) for head in range(layer.n_heads)]
-        for layer, head in heads or ():
-            check_head(tape, layer, head)
+        self.every: list[Name] = []
+        for at, layer in enumerate(tape.layers):
+            for head in range(layer.n_heads):
+                if why := unfit(layer, head):
+                    self.left_out.append(why)
+                else:
+                    self.every.append((at, head))
+        for at, head in heads or ():
+            check_head(tape, at, head)
+            if why := unfit(tape.layers[at], head):
+                raise InputError(why)
         self._sights: dict[Name, Sight] = {}
         self._known_facts: dict[str, Any] = {}
 
@@ -196,7 +204,7 @@ class _Making:
             return self.every
         ranks = [table.sorted(measure) for measure in _LEADING]
         leading = [(one.layer, one.head) for heads in zip(*ranks, strict=True) for one in heads]
-        return list(dict.fromkeys(leading))
+        return sorted(set(self.every), key=leading.index)
 
     def _glances(self, order: list[Name]) -> None:
         """One tile of each head that is not there exactly, as far as room and time go."""

@@ -16,6 +16,7 @@ from lookbehind.attention import logsumexp, observe
 from lookbehind.engines.observation import Observation
 from lookbehind.engines.problem import Problem
 from lookbehind.engines.sinks import folded_lse
+from lookbehind.errors import InputError
 from lookbehind.spans import Ints, Spans
 from lookbehind.tape import Layer
 
@@ -30,12 +31,17 @@ class OneHead:
         layer: the layer it belongs to.
         q: [Lq, D]; k: [Lk, D].
         dtype: what scores and lse are computed in.
+
+    Raises:
+        InputError: a query or key is not finite.
     """
 
     def __init__(self, layer: Layer, head: int) -> None:
         self.layer, self.head = layer, head
         self.q = layer.q[head]
         self.k = layer.k[head // (layer.n_heads // layer.n_kv_heads)]
+        if why := unfit(layer, head):
+            raise InputError(why)
         self.dtype = torch.float64 if self.q.dtype == torch.float64 else torch.float32
         self.slope = 0.0 if layer.alibi is None else float(layer.alibi[head])
         one = slice(head, head + 1)
@@ -128,6 +134,18 @@ def peak(lse: torch.Tensor, top: torch.Tensor) -> torch.Tensor:
     A weight that vanishes in float32 beside a learned sink says nothing: such a row is measured by its lse.
     """
     return torch.where(top > 0, lse + top.log(), lse)
+
+
+def unfit(layer: Layer, head: int) -> str | None:
+    """Why a head cannot be shown, if it cannot: NaN on a map says that a product was never computed."""
+    parts = layer.q[head], layer.k[head // (layer.n_heads // layer.n_kv_heads)]
+    ends = [end for part in parts if part.numel() for end in part.aminmax()]  # NaN, where one is in it
+    if all(bool(end.isfinite()) for end in ends):
+        return None
+    return (
+        f"{layer.name} head {head}: its queries or keys hold NaN or infinity, and products of them have no "
+        "place on a map; find where the model's numbers cease to be finite"
+    )
 
 
 def taken(spans: Spans, rows: Ints, keys: slice = EVERY_KEY) -> Spans:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lookbehind.atlas.onehead import unfit
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
 
@@ -64,6 +65,8 @@ class Plate:
             raise InputError(f"pool {pool!r}: choose one of {', '.join(POOLS)}")
         if size < 1:
             raise InputError(f"size {size}: a map needs at least 1 pixel a side")
+        if why := unfit(tape.layers[layer], head):
+            raise InputError(why)
         whole = tape.layers[layer].spans
         rows, columns = _within("queries", queries, whole.n_queries), _within("keys", keys, whole.n_keys)
         values = tape.map(layer, head, size=size, reduce=pool, queries=rows, keys=columns)
