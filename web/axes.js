@@ -1,7 +1,6 @@
 // Axes: tokens where there is room for them, round positions where there is not.
 
 import { count, visible } from "./dom.js";
-import { LEFT } from "./plate.js";
 import { marks, sight, toX, toY } from "./view.js";
 
 /** Pixels that a token needs across its line. */
@@ -48,6 +47,7 @@ export function paintAxes(pen, scene) {
   const { plot } = view;
   const { q0, q1, k0, k1 } = sight(view);
   const { offset } = app.tape;
+  const { left } = scene.layout;
   const named = view.scale >= TOKEN_ROOM;
   const tokens = scene.layout.named;
   const small = `11px ${font}`;
@@ -61,7 +61,7 @@ export function paintAxes(pen, scene) {
   pen.textAlign = "right";
   pen.fillText("key j (is read) \u2192", plot.x - 10, plot.y - 10);
   pen.save();
-  pen.translate(plot.x - LEFT + 18, plot.y);
+  pen.translate(plot.x - left + 18, plot.y);
   pen.rotate(-Math.PI / 2);
   pen.textAlign = "right";
   pen.fillText("\u2190 query i (reads)", 0, 0);
@@ -115,10 +115,10 @@ export function paintAxes(pen, scene) {
     pen.fillStyle = theme.soft;
     if (tokens) {
       pen.textAlign = "left";
-      pen.fillText(label, plot.x - LEFT + 28, y + 0.5);
+      pen.fillText(label, plot.x - left + 28, y + 0.5);
       pen.textAlign = "right";
       pen.fillStyle = theme.ink;
-      pen.fillText(fitted(pen, app.tokens?.[r + offset] ?? "", LEFT - 46 - pen.measureText(label).width), end, y + 0.5);
+      pen.fillText(fitted(pen, app.tokens?.[r + offset] ?? "", left - 46 - pen.measureText(label).width), end, y + 0.5);
     } else pen.fillText(label, end, y + 0.5);
   }
   paintSteps(pen, scene);

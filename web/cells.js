@@ -1,6 +1,7 @@
 // Cells: the products themselves, where single cells are in sight. Kept in blocks, asked for a moment after the view rests.
 
 import { number, visible } from "./dom.js";
+import { inkOn } from "./palette.js";
 import { aborted } from "./source.js";
 import { sight, toX, toY } from "./view.js";
 
@@ -126,8 +127,7 @@ export function paintCells(pen, scene, ground) {
       const cell = cells.get(state.layer, state.head, row, key);
       if (!cell || Number.isNaN(cell.weight)) continue;
       const under = ground(row, key);
-      // What reads best on it: the same contrast with black and white lies at a luminance of 0.18.
-      pen.fillStyle = under === null || under > 0.18 ? "#16181c" : "#ffffff";
+      pen.fillStyle = inkOn(under ?? 1);
       const x = toX(view, key + 0.5);
       const y = toY(view, row + 0.5);
       if (scale < ROOM.product) {

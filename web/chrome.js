@@ -2,6 +2,7 @@
 
 import { write } from "./address.js";
 import { count, el, fill } from "./dom.js";
+import { KNOWN } from "./tracks.js";
 
 /** @typedef {import("./address.js").State} State */
 
@@ -46,7 +47,7 @@ export function chrome(parent, app) {
     el("nav", { "aria-label": "Pages" }, ...links.map(({ link }) => link)),
     el("button", { class: "quiet about", title: "About this tape", click: about }, partly ? `${name} \u00b7 not all of it` : name),
     look,
-    el("button", { class: "quiet", "aria-label": "Keys and gestures", title: "Keys and gestures (?)", click: help }, "?"),
+    el("button", { class: "quiet", "aria-label": "Keys, gestures and tracks", title: "Keys, gestures and tracks (?)", click: help }, "?"),
   );
   const notice = el("div", { class: "banner notice", role: "status", hidden: true });
   parent.after(banner, notice);
@@ -71,7 +72,8 @@ export function chrome(parent, app) {
   }
 
   function help() {
-    tell("Keys and gestures", KEYS);
+    const tracks = Object.entries(KNOWN).map(([name, { words }]) => [name, words]);
+    tell("Keys, gestures and tracks", [...KEYS, ...tracks]);
   }
 
   /** What is on the tape, and what is not. */

@@ -12,7 +12,8 @@
 // A notch of an ordinary wheel is 100 pixels: a third of a level. Trackpads send many small ones.
 const WHEEL = 1 / 300;
 const PINCH = 1 / 60;
-const STILL = 4;
+// A finger is less still than a mouse.
+const STILL = { mouse: 4, touch: 10 };
 
 /**
  * Listens on an element, in its own pixels.
@@ -24,6 +25,7 @@ export function gestures(element, moves) {
   /** @type {Map<number, {x: number, y: number}>} */
   const down = new Map();
   let travelled = 0;
+  let still = STILL.mouse;
 
   // Asked for once a while: asking makes the browser lay out the page anew, which every move would pay for.
   /** @type {DOMRect | null} */
@@ -56,6 +58,7 @@ export function gestures(element, moves) {
     element.focus({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
     down.set(event.pointerId, place(event));
+    still = event.pointerType === "mouse" ? STILL.mouse : STILL.touch;
     if (down.size === 1) travelled = 0;
     else travelled = Infinity;
   });
@@ -70,8 +73,8 @@ export function gestures(element, moves) {
     const dx = now.x - before.x;
     const dy = now.y - before.y;
     if (down.size === 1) {
-      travelled += Math.abs(dx) + Math.abs(dy);
-      if (travelled < STILL) return;
+      travelled = Math.max(travelled, Math.hypot(dx, dy));
+      if (travelled < still) return;
       element.classList.add("dragged");
       moves.pan(dx, dy);
     } else if (down.size === 2) {
@@ -92,7 +95,7 @@ export function gestures(element, moves) {
     down.delete(event.pointerId);
     element.classList.remove("dragged");
     if (down.size) return;
-    if (event.type === "pointerup" && travelled < STILL) moves.click(at.x, at.y);
+    if (event.type === "pointerup" && travelled < still) moves.click(at.x, at.y);
   };
   element.addEventListener("pointerup", up);
   element.addEventListener("pointercancel", up);

@@ -1,6 +1,6 @@
 // Looks: rows and columns of weights, placed along the text, and the shades they are drawn in.
 
-import { STEPS, luminance, ramp } from "./palette.js";
+import { STEPS, inkOn, luminance, ramp } from "./palette.js";
 import { nice } from "./scale.js";
 
 /**
@@ -95,7 +95,7 @@ export function inks(dark) {
   for (let shade = 0; shade < SHADES; shade++) {
     const at = Math.round((shade / (SHADES - 1)) * (STEPS - 1));
     paper.push(`rgb(${rgba[4 * at]}, ${rgba[4 * at + 1]}, ${rgba[4 * at + 2]})`);
-    ink.push(luminance(rgba, at) > 0.2 ? "#14171c" : "#ffffff"); // whichever stands out more
+    ink.push(inkOn(luminance(rgba, at)));
   }
   return { paper, ink };
 }

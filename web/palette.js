@@ -73,6 +73,9 @@ export function ramp(dark, diverging = false) {
   return rgba;
 }
 
+/** Black or white, whichever stands out more on a luminance; the contrast is 4.5 at least. @param {number} luminance */
+export const inkOn = (luminance) => (luminance > 0.179 ? "#000000" : "#ffffff");
+
 /** Luminance of a step of a ramp, 0 to 1: whether words on it are written dark or light. @param {Uint8ClampedArray} rgba @param {number} step */
 export function luminance(rgba, step) {
   const linear = (/** @type {number} */ c) => {

@@ -19,6 +19,7 @@ const SHARP = 2;
 const MARGIN = 24;
 const HEAD = 44;
 const LINE = 17;
+const NARROWEST = 560; // title and words need as much
 
 /** The value's luminance under a cell's words. @param {Scene} scene @returns {(row: number, key: number) => number | null} */
 export const groundOf = (scene) => (row, key) => {
@@ -172,8 +173,9 @@ function mapAlone(scene) {
 async function png(scene) {
   const { layout, theme } = scene;
   const { canvas: map, sharp } = mapAlone(scene);
-  const words = lines(scene, sheet(1, 1).context, layout.width - 28);
-  const { canvas, context } = sheet((layout.width + 2 * MARGIN) * SHARP, (layout.height + HEAD + words.length * LINE + MARGIN + 12) * SHARP);
+  const width = Math.max(layout.width, NARROWEST);
+  const words = lines(scene, sheet(1, 1).context, width - 28);
+  const { canvas, context } = sheet((width + 2 * MARGIN) * SHARP, (layout.height + HEAD + words.length * LINE + MARGIN + 12) * SHARP);
   context.setTransform(SHARP, 0, 0, SHARP, 0, 0);
   context.fillStyle = theme.paper;
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -189,11 +191,12 @@ function svg(scene) {
   const { layout, theme } = scene;
   const { canvas: map, sharp } = mapAlone(scene);
   const ruler = sheet(1, 1).context;
-  const words = lines(scene, ruler, layout.width - 28);
+  const width = Math.max(layout.width, NARROWEST);
+  const words = lines(scene, ruler, width - 28);
   const box = extent(sharp.view);
   const part = sheet(box.width * SHARP, box.height * SHARP);
   part.context.drawImage(map, -box.x * SHARP, -box.y * SHARP);
-  const pen = new SvgPen(layout.width + 2 * MARGIN, layout.height + HEAD + words.length * LINE + MARGIN + 12, ruler);
+  const pen = new SvgPen(width + 2 * MARGIN, layout.height + HEAD + words.length * LINE + MARGIN + 12, ruler);
   pen.fillStyle = theme.paper;
   pen.fillRect(0, 0, pen.width, pen.height);
   pen.save();

@@ -23,10 +23,21 @@ import { sight, snap, toX, toY } from "./view.js";
  * @property {Layout} layout
  *
  * @typedef {import("./view.js").Rect} Rect
- * @typedef {{plot: Rect, right: Rect, below: Rect, legend: Rect, width: number, height: number, strip: number, named: boolean}} Layout
+ * @typedef {object} Layout
+ * @property {Rect} plot
+ * @property {Rect} right tracks per query; without width where there is no room for them
+ * @property {Rect} below the track per key
+ * @property {Rect} legend
+ * @property {number} width
+ * @property {number} height
+ * @property {number} left room of the axis at the left
+ * @property {number} strip width of a track
+ * @property {boolean} named whether tokens stand on the axes
  */
 
-export const LEFT = 134;
+/** Below this width, as on a phone, there are no tracks right of the map, and the legend lies below it. */
+const NARROW = 560;
+const LEFT = { wide: 134, narrow: 112 };
 /** Room above the map: for numbers, and for tokens that stand on end. */
 const TOP = { numbers: 46, tokens: 68 };
 const BELOW = 64;
@@ -45,15 +56,17 @@ const LEGEND = 186;
  */
 export function layoutOf(width, height, perQuery, named) {
   const top = named ? TOP.tokens : TOP.numbers;
+  const narrow = width < NARROW;
+  const left = narrow ? LEFT.narrow : LEFT.wide;
   const strip = Math.max(width < 760 ? 42 : 56, Math.min(84, Math.floor(width / 14)));
-  const right = Math.max(perQuery * (strip + GAP), LEGEND);
+  const right = narrow ? 0 : Math.max(perQuery * (strip + GAP), LEGEND);
   const plot = {
-    x: LEFT,
+    x: left,
     y: top,
-    width: Math.max(120, width - LEFT - GAP - right - EDGE),
-    height: Math.max(120, height - top - GAP - BELOW - EDGE),
+    width: Math.max(120, width - left - (narrow ? 0 : GAP + right) - EDGE),
+    height: Math.max(120, height - top - (GAP + BELOW) * (narrow ? 2 : 1) - EDGE),
   };
-  return { ...beside(plot, plot, right), width, height, strip: right / perQuery - GAP, named };
+  return { ...beside(plot, plot, right), width, height, left, strip: narrow ? 0 : right / perQuery - GAP, named };
 }
 
 /**
@@ -73,7 +86,7 @@ function beside(plot, map, right) {
     plot,
     right: { x, y: plot.y, width: right, height: map.height },
     below: { x: plot.x, y, width: map.width, height: BELOW },
-    legend: { x: x + 6, y, width: right - 6, height: BELOW },
+    legend: right ? { x: x + 6, y, width: right - 6, height: BELOW } : { x: plot.x, y: y + BELOW + GAP, width: plot.width, height: BELOW },
   };
 }
 

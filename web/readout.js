@@ -88,7 +88,7 @@ export function readout(line, scene) {
     .map((track) => {
       const at = track.axis === "query" ? row : key;
       const value = at === null || (fromMap && level > 0) ? undefined : track.values[at];
-      return value === undefined || Number.isNaN(value) ? "" : `${track.title} ${number(value)}`;
+      return value === undefined || Number.isNaN(value) ? "" : `${track.title} ${number(value)} ${track.unit}`.trim();
     })
     .filter(Boolean);
   if (beside.length) parts.push(el("span", { class: "hint" }, `  \u00b7  ${beside.join(", ")}`));

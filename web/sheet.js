@@ -310,11 +310,12 @@ export function mount(parent, app) {
     for (const card of cards.values()) card.draw(colours);
   }
 
+  const oneColumn = matchMedia("(max-width: 760px), (max-height: 480px)"); // as in pages.css
   const widest = Math.max(1, ...tape.layers.map((layer) => layer.n_heads));
   function size() {
     // As large as lets the heads of a layer stand side by side, or in rows of one length, within what is worth
     // looking at.
-    const free = room.clientWidth - 168;
+    const free = room.clientWidth - (oneColumn.matches ? 0 : 168);
     const fit = Math.max(1, Math.floor(free / (SMALLEST + GAP)));
     const abreast = Math.ceil(widest / Math.ceil(widest / fit));
     const side = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(free / abreast) - GAP));

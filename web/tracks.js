@@ -10,7 +10,7 @@ import { keyAt, rowAt, sight, snap, toX, toY } from "./view.js";
  * @property {"query" | "key"} axis
  * @property {Float32Array} values
  * @property {string} title
- * @property {string} words
+ * @property {string} unit
  * @property {boolean} log
  * @property {number} low
  * @property {number} high
@@ -21,12 +21,12 @@ import { keyAt, rowAt, sight, snap, toX, toY } from "./view.js";
 
 const BLOCK = 64;
 
-/** @type {Record<string, {title: string, words: string, log?: boolean, high?: number}>} */
-const KNOWN = {
-  entropy: { title: "entropy", words: "entropy of the query's row of weights, in nats" },
-  sink: { title: "sink", words: "the query's weight on key 0", high: 1 },
-  loss: { title: "loss", words: "the model's loss on the token after the query, in nats" },
-  received: { title: "received", words: "received mass: the sum of the weights by which all queries read the key", log: true },
+/** @type {Record<string, {words: string, unit?: string, log?: boolean, high?: number}>} */
+export const KNOWN = {
+  entropy: { words: "entropy of the query\u2019s row of weights, in nats", unit: "nats" },
+  sink: { words: "the query\u2019s weight on key 0", high: 1 },
+  loss: { words: "the model\u2019s loss on the token after the query, in nats", unit: "nats" },
+  received: { words: "received mass: the sum of the weights by which all queries read the key", log: true },
 };
 
 /**
@@ -36,7 +36,7 @@ const KNOWN = {
  * @returns {Series}
  */
 export function series({ name, axis, values }) {
-  const known = KNOWN[name] ?? { title: name, words: name };
+  const known = KNOWN[name] ?? { words: name };
   const blocks = blocksOf(values);
   let most = 0;
   let least = Infinity;
@@ -45,9 +45,10 @@ export function series({ name, axis, values }) {
     if (value > 0 && value < least) least = value;
   }
   const log = known.log ?? false;
-  const high = known.high ?? (most || 1);
+  // Below a millionth there is only rounding: the entropy of a query with one key.
+  const high = known.high ?? (most > 1e-6 ? most : 1);
   const low = log ? Math.max(Math.min(least, high / 10), high * 1e-5) : 0;
-  return { name, axis, values, title: known.title, words: known.words, log, low, high, blocks };
+  return { name, axis, values, title: name, unit: known.unit ?? "", log, low, high, blocks };
 }
 
 /** @param {Float32Array} values @returns {Blocks} */
@@ -159,7 +160,7 @@ export function stepsOf(track, view) {
  */
 export function paintTracks(pen, scene) {
   const { layout, series: all, theme, font } = scene;
-  const beside = all.filter((track) => track.axis === "query");
+  const beside = all.filter((track) => track.axis === "query" && layout.strip > 0);
   beside.forEach((track, index) => {
     const box = { x: layout.right.x + 6 + index * (layout.strip + 10), y: layout.right.y, width: layout.strip, height: layout.right.height };
     paint(pen, scene, track, box);
@@ -170,6 +171,8 @@ export function paintTracks(pen, scene) {
     pen.fillText(track.title, box.x, box.y - 22);
     pen.fillStyle = theme.soft;
     pen.fillText("0", box.x, box.y - 8);
+    const named = pen.measureText(`${track.title} `).width;
+    if (named + pen.measureText(track.unit).width <= layout.strip + 4) pen.fillText(track.unit, box.x + named, box.y - 22);
     pen.textAlign = "right";
     pen.fillText(number(track.high, 2), box.x + box.width, box.y - 8);
   });

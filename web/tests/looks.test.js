@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Looks, fitted, shadeOf } from "../looks.js";
+import { Looks, fitted, inks, shadeOf } from "../looks.js";
+import { luminance } from "../palette.js";
 
 const ask = (/** @type {Partial<import("../looks.js").Choice>} */ more) => ({ layer: 1, head: 2, kind: /** @type {const} */ ("row"), at: 3, ...more });
 
@@ -46,4 +47,16 @@ test("shades rise with the weight, from the first to the last", () => {
   assert.equal(shades[2], 0);
   assert.equal(shades[6], shades[7]);
   assert.ok(shades[6] > 40);
+});
+
+test("words on every shade have a contrast of 4.5 at least", () => {
+  for (const dark of [false, true]) {
+    const { paper, ink } = inks(dark);
+    paper.forEach((colour, at) => {
+      const rgba = Uint8ClampedArray.from(/** @type {string[]} */ (colour.match(/\d+/g)), Number);
+      const ground = luminance(rgba, 0);
+      const contrast = ink[at] === "#ffffff" ? 1.05 / (ground + 0.05) : (ground + 0.05) / 0.05;
+      assert.ok(contrast >= 4.5, `${colour}: ${contrast}`);
+    });
+  }
 });

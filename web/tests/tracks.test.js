@@ -40,3 +40,7 @@ test("cells larger than a pixel each have a step of their own, and what is not t
   assert.ok(steps.every((step) => step.least === step.most && step.to - step.from === 16));
   assert.ok(!steps.some((step) => Number.isNaN(step.mean)));
 });
+
+test("what is only rounding does not fill a track", () => {
+  assert.equal(series({ name: "entropy", axis: "query", values: Float32Array.of(8.9e-8) }).high, 1);
+});

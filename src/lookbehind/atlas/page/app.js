@@ -459,6 +459,214 @@
     return value.toFixed(Math.min(places, 6));
   }
 
+  // view.js
+  var LARGEST_CELL = 168;
+  var toX = (view, key) => view.plot.x + view.plot.width / 2 + (key - view.x) * view.scale;
+  var toY = (view, row) => view.plot.y + view.plot.height / 2 + (row - view.y) * view.scale;
+  var keyAt = (view, x) => view.x + (x - view.plot.x - view.plot.width / 2) / view.scale;
+  var rowAt = (view, y) => view.y + (y - view.plot.y - view.plot.height / 2) / view.scale;
+  var snap = (view, at) => Math.round(at * view.ratio) / view.ratio;
+  var wholeScale = (plot, rows2, columns) => Math.min(LARGEST_CELL, plot.width / columns, plot.height / rows2);
+  var levelOf = (view, top) => Math.min(top, Math.max(0, Math.ceil(-Math.log2(view.scale * view.ratio) - 1e-9)));
+  function sight(view) {
+    const { plot, rows: rows2, columns } = view;
+    return {
+      q0: Math.max(0, Math.floor(rowAt(view, plot.y))),
+      q1: Math.min(rows2, Math.ceil(rowAt(view, plot.y + plot.height))),
+      k0: Math.max(0, Math.floor(keyAt(view, plot.x))),
+      k1: Math.min(columns, Math.ceil(keyAt(view, plot.x + plot.width)))
+    };
+  }
+  function viewOf({ x, y, z }, plot, ratio, rows2, columns) {
+    const whole2 = wholeScale(plot, rows2, columns);
+    const scale = z === null ? whole2 : Math.min(LARGEST_CELL, Math.max(whole2, 2 ** -z));
+    const middle = (at, length, pixels) => {
+      const half2 = pixels / scale / 2;
+      return length <= 2 * half2 ? length / 2 : Math.min(Math.max(at ?? length / 2, half2), length - half2);
+    };
+    const cx = columns * scale <= plot.width ? plot.width / scale / 2 : middle(x, columns, plot.width);
+    const cy = rows2 * scale <= plot.height ? plot.height / scale / 2 : middle(y, rows2, plot.height);
+    return { plot, x: cx, y: cy, scale, ratio, rows: rows2, columns };
+  }
+  function marks(from, to, scale, gap) {
+    const raw = Math.max(1, gap / scale);
+    const decade = 10 ** Math.floor(Math.log10(raw));
+    const step = (
+      /** @type {number} */
+      [1, 2, 5, 10].map((f) => f * decade).find((s) => s >= raw - 1e-9)
+    );
+    const found = [];
+    for (let at = Math.ceil(from / step) * step; at < to; at += step) found.push(at);
+    return found;
+  }
+
+  // tracks.js
+  var BLOCK = 64;
+  var KNOWN2 = {
+    entropy: { words: "entropy of the query’s row of weights, in nats", unit: "nats" },
+    sink: { words: "the query’s weight on key 0", high: 1 },
+    loss: { words: "the model’s loss on the token after the query, in nats", unit: "nats" },
+    received: { words: "received mass: the sum of the weights by which all queries read the key", log: true }
+  };
+  function series({ name, axis, values }) {
+    const known = KNOWN2[name] ?? { words: name };
+    const blocks = blocksOf(values);
+    let most = 0;
+    let least2 = Infinity;
+    for (const value of values) {
+      if (value > most) most = value;
+      if (value > 0 && value < least2) least2 = value;
+    }
+    const log = known.log ?? false;
+    const high = known.high ?? (most > 1e-6 ? most : 1);
+    const low = log ? Math.max(Math.min(least2, high / 10), high * 1e-5) : 0;
+    return { name, axis, values, title: name, unit: known.unit ?? "", log, low, high, blocks };
+  }
+  function blocksOf(values) {
+    const size = Math.ceil(values.length / BLOCK);
+    const blocks = { least: new Float32Array(size), most: new Float32Array(size), sum: new Float64Array(size), n: new Int32Array(size) };
+    for (let b = 0; b < size; b++) {
+      const { least: least2, most, sum: sum2, n } = plain(values, b * BLOCK, Math.min(values.length, (b + 1) * BLOCK));
+      blocks.least[b] = least2;
+      blocks.most[b] = most;
+      blocks.sum[b] = sum2;
+      blocks.n[b] = n;
+    }
+    return blocks;
+  }
+  function plain(values, from, to) {
+    let least2 = Infinity;
+    let most = -Infinity;
+    let sum2 = 0;
+    let n = 0;
+    for (let i = from; i < to; i++) {
+      const value = values[i];
+      if (Number.isNaN(value)) continue;
+      if (value < least2) least2 = value;
+      if (value > most) most = value;
+      sum2 += value;
+      n += 1;
+    }
+    return { least: least2, most, sum: sum2, n };
+  }
+  function pooled({ values, blocks }, from, to) {
+    const first2 = Math.ceil(from / BLOCK);
+    const last = Math.floor(to / BLOCK);
+    if (first2 >= last) return plain(values, from, to);
+    const all = plain(values, from, first2 * BLOCK);
+    const tail = plain(values, last * BLOCK, to);
+    all.least = Math.min(all.least, tail.least);
+    all.most = Math.max(all.most, tail.most);
+    all.sum += tail.sum;
+    all.n += tail.n;
+    for (let b = first2; b < last; b++) {
+      all.least = Math.min(all.least, blocks.least[b]);
+      all.most = Math.max(all.most, blocks.most[b]);
+      all.sum += blocks.sum[b];
+      all.n += blocks.n[b];
+    }
+    return all;
+  }
+  function share({ log, low, high }, value) {
+    const at = log ? value <= low ? 0 : Math.log(value / low) / Math.log(high / low) : value / high;
+    return Math.min(1, Math.max(0, at));
+  }
+  function stepsOf(track, view) {
+    const { plot, ratio, scale } = view;
+    const seen = sight(view);
+    const rows2 = track.axis === "query";
+    const first2 = rows2 ? seen.q0 : seen.k0;
+    const last = Math.min(rows2 ? seen.q1 : seen.k1, track.values.length);
+    const steps = [];
+    if (scale * ratio >= 1) {
+      const edge = (cell) => snap(view, rows2 ? toY(view, cell) : toX(view, cell));
+      for (let cell = first2; cell < last; cell++) {
+        const value = track.values[cell];
+        if (!Number.isNaN(value)) steps.push({ from: edge(cell), to: edge(cell + 1), least: value, mean: value, most: value });
+      }
+      return steps;
+    }
+    const start = Math.round((rows2 ? plot.y : plot.x) * ratio);
+    const pixels = Math.round((rows2 ? plot.height : plot.width) * ratio);
+    const at = (pixel) => rows2 ? rowAt(view, pixel / ratio) : keyAt(view, pixel / ratio);
+    for (let pixel = start; pixel < start + pixels; pixel++) {
+      const from = Math.max(first2, Math.ceil(at(pixel - 0.5)));
+      const to = Math.min(last, Math.max(Math.ceil(at(pixel + 0.5)), from + 1));
+      if (from >= to) continue;
+      const { least: least2, most, sum: sum2, n } = pooled(track, from, to);
+      if (n) steps.push({ from: pixel / ratio, to: (pixel + 1) / ratio, least: least2, mean: sum2 / n, most });
+    }
+    return steps;
+  }
+  function paintTracks(pen, scene) {
+    const { layout, series: all, theme: theme2, font } = scene;
+    const beside2 = all.filter((track) => track.axis === "query" && layout.strip > 0);
+    beside2.forEach((track, index) => {
+      const box2 = { x: layout.right.x + 6 + index * (layout.strip + 10), y: layout.right.y, width: layout.strip, height: layout.right.height };
+      paint(pen, scene, track, box2);
+      pen.font = `11px ${font}`;
+      pen.textAlign = "left";
+      pen.textBaseline = "alphabetic";
+      pen.fillStyle = theme2.ink;
+      pen.fillText(track.title, box2.x, box2.y - 22);
+      pen.fillStyle = theme2.soft;
+      pen.fillText("0", box2.x, box2.y - 8);
+      const named3 = pen.measureText(`${track.title} `).width;
+      if (named3 + pen.measureText(track.unit).width <= layout.strip + 4) pen.fillText(track.unit, box2.x + named3, box2.y - 22);
+      pen.textAlign = "right";
+      pen.fillText(number(track.high, 2), box2.x + box2.width, box2.y - 8);
+    });
+    const under = all.find((track) => track.axis === "key");
+    if (!under) return;
+    const box = { ...layout.below };
+    paint(pen, scene, under, box);
+    pen.font = `11px ${font}`;
+    pen.textAlign = "right";
+    pen.textBaseline = "alphabetic";
+    pen.fillStyle = theme2.ink;
+    pen.fillText(under.title, box.x - 10, box.y + box.height / 2);
+    pen.fillStyle = theme2.soft;
+    pen.fillText(under.log ? "log" : "", box.x - 10, box.y + box.height / 2 + 13);
+    pen.fillText(number(under.high, 2), box.x - 10, box.y + 8);
+    pen.fillText(number(under.low, 2), box.x - 10, box.y + box.height);
+  }
+  function paint(pen, { view, theme: theme2 }, track, box) {
+    const steps = stepsOf(track, view);
+    const across = track.axis === "query";
+    const out = (value) => {
+      const at = share(track, value);
+      return across ? box.x + at * box.width : box.y + box.height - at * box.height;
+    };
+    pen.fillStyle = theme2.rule;
+    if (across) pen.fillRect(box.x - 1, box.y, 1, box.height);
+    else pen.fillRect(box.x, box.y + box.height, box.width, 1);
+    if (!steps.length) return;
+    const single = view.scale * view.ratio >= 1;
+    const base = across ? box.x : box.y + box.height;
+    pen.save();
+    pen.beginPath();
+    pen.rect(box.x - 1, box.y - (across ? 0 : 1), box.width + 2, box.height + (across ? 0 : 2));
+    pen.clip();
+    pen.fillStyle = theme2.band;
+    pen.beginPath();
+    for (const { from, to, least: least2, most } of steps) {
+      const a = single ? base : out(least2);
+      const b = out(most);
+      if (across) pen.rect(a, from, b - a, to - from);
+      else pen.rect(from, b, to - from, a - b);
+    }
+    pen.fill();
+    pen.fillStyle = theme2.line;
+    pen.beginPath();
+    for (const { from, to, mean } of steps) {
+      const at = out(mean);
+      if (across) pen.rect(at - 0.75, from, 1.5, to - from);
+      else pen.rect(from, at - 0.75, to - from, 1.5);
+    }
+    pen.fill();
+    pen.restore();
+  }
+
   // chrome.js
   var PAGES = (
     /** @type {const} */
@@ -500,7 +708,7 @@
       el("nav", { "aria-label": "Pages" }, ...links.map(({ link }) => link)),
       el("button", { class: "quiet about", title: "About this tape", click: about }, partly ? `${name} · not all of it` : name),
       look,
-      el("button", { class: "quiet", "aria-label": "Keys and gestures", title: "Keys and gestures (?)", click: help }, "?")
+      el("button", { class: "quiet", "aria-label": "Keys, gestures and tracks", title: "Keys, gestures and tracks (?)", click: help }, "?")
     );
     const notice = el("div", { class: "banner notice", role: "status", hidden: true });
     parent.after(banner, notice);
@@ -519,7 +727,8 @@
       app.emit("theme");
     }
     function help() {
-      tell("Keys and gestures", KEYS);
+      const tracks2 = Object.entries(KNOWN2).map(([name2, { words: words2 }]) => [name2, words2]);
+      tell("Keys, gestures and tracks", [...KEYS, ...tracks2]);
     }
     function about() {
       const { steps, skipped, left_out = [] } = tape;
@@ -845,6 +1054,7 @@
     }
     return rgba;
   }
+  var inkOn = (luminance2) => luminance2 > 0.179 ? "#000000" : "#ffffff";
   function luminance(rgba, step) {
     const linear = (c) => {
       const v = rgba[4 * step + c] / 255;
@@ -2139,6 +2349,437 @@
     };
   }
 
+  // axes.js
+  var TOKEN_ROOM = 14;
+  var FLAT_ROOM = 56;
+  var cut2 = /* @__PURE__ */ new Map();
+  function fitted(pen, token, room) {
+    const name = `${pen.font} ${room} ${token}`;
+    const known = cut2.get(name);
+    if (known !== void 0) return known;
+    let shown2 = visible(token, 40);
+    if (pen.measureText(shown2).width > room) {
+      const letters = [...shown2];
+      while (letters.length > 1 && pen.measureText(`${letters.join("")}…`).width > room) letters.pop();
+      shown2 = `${letters.join("")}…`;
+    }
+    if (cut2.size > 2e4) cut2.clear();
+    cut2.set(name, shown2);
+    return shown2;
+  }
+  function paintAxes(pen, scene) {
+    const { view, theme: theme2, font, app } = scene;
+    const { plot } = view;
+    const { q0, q1, k0, k1 } = sight(view);
+    const { offset } = app.tape;
+    const { left } = scene.layout;
+    const named3 = view.scale >= TOKEN_ROOM;
+    const tokens = scene.layout.named;
+    const small = `11px ${font}`;
+    const middle = { key: (k) => toX(view, k + 0.5), row: (r) => toY(view, r + 0.5) };
+    const inside = (at, from, length) => at >= from - 0.5 && at <= from + length + 0.5;
+    pen.font = `12.5px ${font}`;
+    pen.fillStyle = theme2.ink;
+    pen.textBaseline = "alphabetic";
+    pen.textAlign = "right";
+    pen.fillText("key j (is read) →", plot.x - 10, plot.y - 10);
+    pen.save();
+    pen.translate(plot.x - left + 18, plot.y);
+    pen.rotate(-Math.PI / 2);
+    pen.textAlign = "right";
+    pen.fillText("← query i (reads)", 0, 0);
+    pen.restore();
+    pen.font = small;
+    const flat = view.scale >= FLAT_ROOM;
+    const right = scene.layout.right.x - 2;
+    for (const k of flat ? range(k0, k1) : marks(k0, k1, view.scale, 68)) {
+      const x = middle.key(k);
+      if (!inside(x, plot.x, plot.width)) continue;
+      if (!named3) tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
+      if (x + pen.measureText(count(k)).width / 2 > right) continue;
+      pen.fillStyle = theme2.soft;
+      pen.textAlign = "center";
+      pen.textBaseline = "alphabetic";
+      pen.fillText(count(k), x, tokens ? flat ? plot.y - 28 : 14 : plot.y - 10);
+    }
+    for (const k of tokens ? range(k0, k1) : []) {
+      const x = middle.key(k);
+      if (!inside(x, plot.x, plot.width)) continue;
+      tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
+      pen.fillStyle = theme2.ink;
+      const token = app.tokens?.[k] ?? "";
+      if (flat) {
+        pen.textAlign = "center";
+        pen.textBaseline = "alphabetic";
+        pen.fillText(fitted(pen, token, view.scale - 8), x, plot.y - 10);
+        continue;
+      }
+      pen.save();
+      pen.translate(x, plot.y - 9);
+      pen.rotate(-Math.PI / 2);
+      pen.textAlign = "left";
+      pen.textBaseline = "middle";
+      pen.fillText(fitted(pen, token, plot.y - 28), 0, 0);
+      pen.restore();
+    }
+    for (const r of named3 ? range(q0, q1) : rowMarks(q0, q1, offset, view.scale)) {
+      const y = middle.row(r);
+      if (!inside(y, plot.y, plot.height)) continue;
+      tick(pen, theme2.rule, plot.x - 6, y, plot.x - 1, y);
+      pen.textAlign = "right";
+      pen.textBaseline = "middle";
+      const label = count(r + offset);
+      const end = plot.x - 10;
+      pen.fillStyle = theme2.soft;
+      if (tokens) {
+        pen.textAlign = "left";
+        pen.fillText(label, plot.x - left + 28, y + 0.5);
+        pen.textAlign = "right";
+        pen.fillStyle = theme2.ink;
+        pen.fillText(fitted(pen, app.tokens?.[r + offset] ?? "", left - 46 - pen.measureText(label).width), end, y + 0.5);
+      } else pen.fillText(label, end, y + 0.5);
+    }
+    paintSteps(pen, scene);
+  }
+  function range(from, to) {
+    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
+  }
+  var rowMarks = (q0, q1, offset, scale) => marks(q0 + offset, q1 + offset, scale, 44).map((position) => position - offset);
+  function tick(pen, colour, x0, y0, x1, y1) {
+    pen.fillStyle = colour;
+    pen.fillRect(Math.round(x0), Math.round(y0), Math.max(1, Math.round(x1 - x0)), Math.max(1, Math.round(y1 - y0)));
+  }
+  function paintSteps(pen, { view, theme: theme2, app }) {
+    const { steps } = app.tape;
+    if (steps.length < 2) return;
+    const { plot } = view;
+    const bar = (from, to, colour) => {
+      const y0 = Math.max(plot.y, toY(view, from));
+      const y1 = Math.min(plot.y + plot.height, toY(view, to));
+      if (y1 <= y0) return;
+      pen.fillStyle = colour;
+      pen.fillRect(plot.x - 4, y0, 3, Math.max(1, y1 - y0 - (view.scale > 4 ? 1 : 0)));
+    };
+    let row = 0;
+    const { q0, q1 } = sight(view);
+    bar(0, steps[0], theme2.rule);
+    if (view.scale <= 4) {
+      bar(steps[0], app.tape.n_queries, theme2.line);
+      return;
+    }
+    steps.forEach((rows2, step) => {
+      if (step && row + rows2 > q0 && row < q1) bar(row, row + rows2, theme2.line);
+      row += rows2;
+    });
+  }
+
+  // cells.js
+  var SIDE = 64;
+  var MOST_BLOCKS = 48;
+  var REST = 70;
+  var PAUSE = 3e3;
+  var CellStore = class {
+    /**
+     * @param {import("./source.js").Source} source
+     * @param {() => void} changed
+     */
+    constructor(source, changed) {
+      this.source = source;
+      this.changed = changed;
+      this.blocks = /* @__PURE__ */ new Map();
+      this.timers = /* @__PURE__ */ new Map();
+      this.running = /* @__PURE__ */ new Set();
+    }
+    /**
+     * A cell, or null while it is not known.
+     *
+     * @param {number} layer
+     * @param {number} head
+     * @param {number} query
+     * @param {number} key
+     * @returns {Cell | null}
+     */
+    get(layer, head, query, key) {
+      const q0 = query - query % SIDE;
+      const k0 = key - key % SIDE;
+      const block = this.blocks.get(`${layer}.${head}.${q0}.${k0}`);
+      if (!block) return null;
+      const at = (query - q0) * block.columns + (key - k0);
+      return { dot: block.dots[at], score: block.scores[at], weight: block.weights[at] };
+    }
+    /**
+     * Asks for the cells of a range, once nothing else was asked for the same reason for a moment.
+     *
+     * @param {"sight" | "point" | "pin"} why
+     * @param {number} layer
+     * @param {number} head
+     * @param {{q0: number, q1: number, k0: number, k1: number}} range
+     * @param {number} rows
+     * @param {number} columns
+     */
+    want(why2, layer, head, range3, rows2, columns) {
+      const missing = [];
+      for (let q = range3.q0 - range3.q0 % SIDE; q < range3.q1; q += SIDE) {
+        for (let k = range3.k0 - range3.k0 % SIDE; k < range3.k1; k += SIDE) if (!this.blocks.has(`${layer}.${head}.${q}.${k}`)) missing.push([q, k]);
+      }
+      if (!missing.length) return;
+      clearTimeout(this.timers.get(why2));
+      const fetch2 = () => {
+        for (const [q, k] of missing) void this.#fetch(layer, head, q, k, rows2, columns);
+      };
+      this.timers.set(why2, window.setTimeout(fetch2, REST));
+    }
+    stop() {
+      for (const timer of this.timers.values()) clearTimeout(timer);
+      for (const request of this.running) request.abort();
+    }
+    /** @param {number} layer @param {number} head @param {number} q @param {number} k @param {number} rows @param {number} columns */
+    async #fetch(layer, head, q, k, rows2, columns) {
+      const name = `${layer}.${head}.${q}.${k}`;
+      if (this.blocks.has(name)) return;
+      this.blocks.set(name, null);
+      const stop = new AbortController();
+      this.running.add(stop);
+      try {
+        const block = await this.source.cells(layer, head, q, Math.min(q + SIDE, rows2), k, Math.min(k + SIDE, columns), stop.signal);
+        this.blocks.set(name, block);
+        for (const old of this.blocks.keys()) {
+          if (this.blocks.size <= MOST_BLOCKS) break;
+          this.blocks.delete(old);
+        }
+        this.changed();
+      } catch (error) {
+        if (aborted(error)) this.blocks.delete(name);
+        else setTimeout(() => this.blocks.delete(name), PAUSE);
+      } finally {
+        this.running.delete(stop);
+      }
+    }
+  };
+  var ROOM = { weight: 34, product: 58, tokens: 104 };
+  function paintCells(pen, scene, ground) {
+    const { view, state, cells, font, app } = scene;
+    if (view.scale < ROOM.weight) return;
+    const { q0, q1, k0, k1 } = sight(view);
+    const { plot, scale } = view;
+    pen.save();
+    pen.beginPath();
+    pen.rect(plot.x, plot.y, plot.width, plot.height);
+    pen.clip();
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    for (let row = q0; row < q1; row++) {
+      if (state.grow && state.query !== null && row > state.query) break;
+      for (let key = k0; key < k1; key++) {
+        const cell = cells.get(state.layer, state.head, row, key);
+        if (!cell || Number.isNaN(cell.weight)) continue;
+        const under = ground(row, key);
+        pen.fillStyle = inkOn(under ?? 1);
+        const x = toX(view, key + 0.5);
+        const y = toY(view, row + 0.5);
+        if (scale < ROOM.product) {
+          pen.font = `${scale < 44 ? 9.5 : 11}px ${font}`;
+          pen.fillText(number(cell.weight, 2), x, y);
+          continue;
+        }
+        const size = Math.min(13, 10 + (scale - ROOM.product) / 40);
+        pen.font = `${size}px ${font}`;
+        const lines2 = [`q·k ${number(cell.dot)}`, `s ${number(cell.score)}`, `p ${number(cell.weight)}`];
+        if (scale >= ROOM.tokens && app.tokens) {
+          lines2.unshift(`${visible(app.token(app.position(row)) ?? "", 9)} → ${visible(app.token(key) ?? "", 9)}`);
+        }
+        const leading = size * 1.35;
+        lines2.forEach((line, index) => pen.fillText(line, x, y + (index - (lines2.length - 1) / 2) * leading));
+      }
+    }
+    pen.restore();
+  }
+
+  // words.js
+  var layerName = (layer) => `${layer.index}`;
+  function title({ state }) {
+    return `Layer ${state.layer}, head ${state.head}: what each query reads`;
+  }
+  function caption({ app, state, view, level, ruler: ruler2 }) {
+    const layer = app.tape.layers[state.layer];
+    const clauses2 = [`pattern: ${layer.pattern}`, pixelWords(state, 2 ** level), scaleWords(ruler2)];
+    if (view.scale >= ROOM.product && level === 0) clauses2.push("in it: q·k, score s, weight p");
+    const skipped = skipWords(state);
+    if (skipped) clauses2.push(skipped);
+    if (layer.softcap) clauses2.push(`scores softcapped at ${layer.softcap}`);
+    if (layer.alibi) clauses2.push("scores with ALiBi slopes");
+    if (layer.sinks) clauses2.push("a learned sink takes part of each row");
+    if (state.grow && state.query !== null) clauses2.push(`rows after query ${count(app.position(state.query))} are veiled`);
+    return clauses2;
+  }
+  function where({ app }, { q0, q1, k0, k1 }) {
+    return `queries ${count(app.position(q0))} to ${count(app.position(q1 - 1))} of ${count(app.position(app.tape.n_queries - 1))}, keys ${count(k0)} to ${count(k1 - 1)} of ${count(app.tape.n_keys - 1)}`;
+  }
+  function pinWords({ app, state, cells }) {
+    const { query, key, layer, head } = state;
+    const named3 = (what, position) => {
+      const token = app.token(position);
+      return `${what} ${count(position)}${token === null ? "" : ` “${visible(token, 24)}”`}`;
+    };
+    const reader = query === null ? "" : named3("query", app.position(query));
+    const read3 = key === null ? "" : named3("key", key);
+    if (!reader || !read3) return reader || read3 ? `pinned: ${reader || read3}` : "";
+    const cell = query === null || key === null ? null : cells.get(layer, head, query, key);
+    if (!cell) return `pinned: ${reader} and ${read3}`;
+    return Number.isNaN(cell.weight) ? `pinned: ${reader} does not read ${read3}` : `pinned: ${reader} reads ${read3}, weight ${number(cell.weight)}, score ${number(cell.score)}`;
+  }
+
+  // controls.js
+  function controls(parent, tools, app, map) {
+    const { layers } = app.tape;
+    const push = { push: true };
+    const options = (n) => Array.from({ length: n }, (_, i) => (
+      /** @type {const} */
+      [String(i), String(i)]
+    ));
+    const layer = choice(
+      "layer",
+      layers.map((one, index) => [String(index), layerName(one)]),
+      "",
+      (value) => app.set({ layer: Number(value) }, push)
+    );
+    const head = choice("head", [], "", (value) => app.set({ head: Number(value) }, push));
+    const of = choice(
+      "what a cell shows",
+      [
+        ["weight", "weight"],
+        ["enrichment", "enrichment"],
+        ["score", "raw score"],
+        ["relative", "weight ÷ row’s largest"]
+      ],
+      "",
+      (value) => app.set({ of: (
+        /** @type {State["of"]} */
+        value
+      ), range: null }, push)
+    );
+    const pool = choice(
+      "how cells become a pixel",
+      [
+        ["max", "largest"],
+        ["mean", "mean"],
+        ["sum", "sum of"]
+      ],
+      "",
+      (value) => app.set({ pool: (
+        /** @type {State["pool"]} */
+        value
+      ), range: null }, push)
+    );
+    const scale = choice(
+      "scale",
+      [
+        ["log", "log scale"],
+        ["linear", "linear scale"]
+      ],
+      "",
+      (value) => app.set({ scale: (
+        /** @type {State["scale"]} */
+        value
+      ), range: null }, push)
+    );
+    const range3 = choice(
+      "range of the scale",
+      [
+        ["fitted", "fitted to the view"],
+        ["fixed", "fixed"]
+      ],
+      "",
+      (value) => app.set({ range: value === "fixed" ? [...map.range()] : null }, push)
+    );
+    const end = (label, which) => {
+      const input = el("input", {
+        type: "text",
+        inputmode: "decimal",
+        size: 6,
+        "aria-label": label,
+        change: () => {
+          const now = app.state.range ?? map.range();
+          const value = Number(input.value.replace(/\u2212/g, "-"));
+          const ends2 = (
+            /** @type {[number, number]} */
+            which ? [now[0], value] : [value, now[1]]
+          );
+          if (input.value.trim() && areEnds(...ends2)) app.set({ range: ends2 }, push);
+          else {
+            said = "";
+            update(app.state);
+          }
+        }
+      });
+      return input;
+    };
+    const low = end("low end of the scale", 0);
+    const high = end("high end of the scale", 1);
+    const plain3 = el("span", {}, "scale ");
+    const ends = el("span", { class: "ends" }, " from ", low, " to ", high);
+    const skip = el("input", {
+      type: "number",
+      min: 0,
+      max: Math.max(0, app.tape.n_keys - 1),
+      step: 1,
+      "aria-label": "first keys to leave out",
+      change: () => app.set({ skip: Math.max(0, Math.trunc(Number(skip.value) || 0)) }, push)
+    });
+    const renorm = choice(
+      "rows renormalised",
+      [
+        ["0", "rows not renormalised"],
+        ["1", "rows renormalised over the rest"]
+      ],
+      "",
+      (value) => app.set({ renorm: value === "1" }, push)
+    );
+    const panes = el("button", { class: "quiet", "aria-pressed": "true", click: () => app.set({ panes: !app.state.panes }, push) }, "Text");
+    parent.append(
+      el("span", { class: "phrase" }, "Layer ", layer, " head ", head),
+      el("span", { class: "phrase" }, "shows the ", pool, " ", of),
+      el("span", { class: "phrase" }, "on a ", scale, plain3, " ", range3, ends),
+      el("span", { class: "phrase" }, "leaving out the first ", skip, " keys ", renorm)
+    );
+    tools.append(
+      el(
+        "span",
+        { class: "tools" },
+        el("button", { class: "quiet", title: "The whole map (0)", click: map.whole }, "Whole map"),
+        el("button", { class: "quiet", title: "Save this view as a picture (e)", click: map.picture }, "Picture"),
+        panes
+      )
+    );
+    let said = "";
+    function update(state) {
+      const now = [state.layer, state.head, state.of, state.pool, state.scale, state.range, state.skip, state.renorm, state.panes].join();
+      if (now === said) return;
+      said = now;
+      layer.value = String(state.layer);
+      const heads = layers[state.layer].n_heads;
+      if (head.options.length !== heads) head.replaceChildren(...options(heads).map(([value, words2]) => el("option", { value }, words2)));
+      head.value = String(state.head);
+      of.value = state.of;
+      pool.value = state.pool;
+      for (const option of pool.options) if (option.value === "sum") option.disabled = state.of !== "weight";
+      scale.value = state.scale;
+      scale.hidden = state.of === "enrichment" || state.of === "score";
+      plain3.hidden = !scale.hidden;
+      range3.value = state.range ? "fixed" : "fitted";
+      ends.hidden = !state.range;
+      if (state.range) {
+        low.value = tickText(state.range[0]);
+        high.value = tickText(state.range[1]);
+      }
+      skip.value = String(state.skip);
+      renorm.hidden = !state.skip || state.of === "score";
+      renorm.value = state.renorm ? "1" : "0";
+      panes.setAttribute("aria-pressed", String(state.panes));
+    }
+    return { update };
+  }
+
   // tiles.js
   var MOST_TILES = 320;
   var MOST_AT_ONCE = 48;
@@ -2380,49 +3021,9 @@
     return places.sort((a, b) => far(a) - far(b));
   }
 
-  // view.js
-  var LARGEST_CELL = 168;
-  var toX = (view, key) => view.plot.x + view.plot.width / 2 + (key - view.x) * view.scale;
-  var toY = (view, row) => view.plot.y + view.plot.height / 2 + (row - view.y) * view.scale;
-  var keyAt = (view, x) => view.x + (x - view.plot.x - view.plot.width / 2) / view.scale;
-  var rowAt = (view, y) => view.y + (y - view.plot.y - view.plot.height / 2) / view.scale;
-  var snap = (view, at) => Math.round(at * view.ratio) / view.ratio;
-  var wholeScale = (plot, rows2, columns) => Math.min(LARGEST_CELL, plot.width / columns, plot.height / rows2);
-  var levelOf = (view, top) => Math.min(top, Math.max(0, Math.ceil(-Math.log2(view.scale * view.ratio) - 1e-9)));
-  function sight(view) {
-    const { plot, rows: rows2, columns } = view;
-    return {
-      q0: Math.max(0, Math.floor(rowAt(view, plot.y))),
-      q1: Math.min(rows2, Math.ceil(rowAt(view, plot.y + plot.height))),
-      k0: Math.max(0, Math.floor(keyAt(view, plot.x))),
-      k1: Math.min(columns, Math.ceil(keyAt(view, plot.x + plot.width)))
-    };
-  }
-  function viewOf({ x, y, z }, plot, ratio, rows2, columns) {
-    const whole2 = wholeScale(plot, rows2, columns);
-    const scale = z === null ? whole2 : Math.min(LARGEST_CELL, Math.max(whole2, 2 ** -z));
-    const middle = (at, length, pixels) => {
-      const half2 = pixels / scale / 2;
-      return length <= 2 * half2 ? length / 2 : Math.min(Math.max(at ?? length / 2, half2), length - half2);
-    };
-    const cx = columns * scale <= plot.width ? plot.width / scale / 2 : middle(x, columns, plot.width);
-    const cy = rows2 * scale <= plot.height ? plot.height / scale / 2 : middle(y, rows2, plot.height);
-    return { plot, x: cx, y: cy, scale, ratio, rows: rows2, columns };
-  }
-  function marks(from, to, scale, gap) {
-    const raw = Math.max(1, gap / scale);
-    const decade = 10 ** Math.floor(Math.log10(raw));
-    const step = (
-      /** @type {number} */
-      [1, 2, 5, 10].map((f) => f * decade).find((s) => s >= raw - 1e-9)
-    );
-    const found = [];
-    for (let at = Math.ceil(from / step) * step; at < to; at += step) found.push(at);
-    return found;
-  }
-
   // plate.js
-  var LEFT = 134;
+  var NARROW = 560;
+  var LEFT = { wide: 134, narrow: 112 };
   var TOP = { numbers: 46, tokens: 68 };
   var BELOW = 64;
   var GAP = 10;
@@ -2430,15 +3031,17 @@
   var LEGEND = 186;
   function layoutOf(width, height, perQuery, named3) {
     const top = named3 ? TOP.tokens : TOP.numbers;
+    const narrow = width < NARROW;
+    const left = narrow ? LEFT.narrow : LEFT.wide;
     const strip = Math.max(width < 760 ? 42 : 56, Math.min(84, Math.floor(width / 14)));
-    const right = Math.max(perQuery * (strip + GAP), LEGEND);
+    const right = narrow ? 0 : Math.max(perQuery * (strip + GAP), LEGEND);
     const plot = {
-      x: LEFT,
+      x: left,
       y: top,
-      width: Math.max(120, width - LEFT - GAP - right - EDGE),
-      height: Math.max(120, height - top - GAP - BELOW - EDGE)
+      width: Math.max(120, width - left - (narrow ? 0 : GAP + right) - EDGE),
+      height: Math.max(120, height - top - (GAP + BELOW) * (narrow ? 2 : 1) - EDGE)
     };
-    return { ...beside(plot, plot, right), width, height, strip: right / perQuery - GAP, named: named3 };
+    return { ...beside(plot, plot, right), width, height, left, strip: narrow ? 0 : right / perQuery - GAP, named: named3 };
   }
   var attached = (layout, map) => ({ ...layout, ...beside(layout.plot, map, layout.right.width) });
   function beside(plot, map, right) {
@@ -2448,7 +3051,7 @@
       plot,
       right: { x, y: plot.y, width: right, height: map.height },
       below: { x: plot.x, y, width: map.width, height: BELOW },
-      legend: { x: x + 6, y, width: right - 6, height: BELOW }
+      legend: right ? { x: x + 6, y, width: right - 6, height: BELOW } : { x: plot.x, y: y + BELOW + GAP, width: plot.width, height: BELOW }
     };
   }
   function extent(view) {
@@ -2611,436 +3214,6 @@
     context.globalAlpha = 1;
   }
 
-  // axes.js
-  var TOKEN_ROOM = 14;
-  var FLAT_ROOM = 56;
-  var cut2 = /* @__PURE__ */ new Map();
-  function fitted(pen, token, room) {
-    const name = `${pen.font} ${room} ${token}`;
-    const known = cut2.get(name);
-    if (known !== void 0) return known;
-    let shown2 = visible(token, 40);
-    if (pen.measureText(shown2).width > room) {
-      const letters = [...shown2];
-      while (letters.length > 1 && pen.measureText(`${letters.join("")}…`).width > room) letters.pop();
-      shown2 = `${letters.join("")}…`;
-    }
-    if (cut2.size > 2e4) cut2.clear();
-    cut2.set(name, shown2);
-    return shown2;
-  }
-  function paintAxes(pen, scene) {
-    const { view, theme: theme2, font, app } = scene;
-    const { plot } = view;
-    const { q0, q1, k0, k1 } = sight(view);
-    const { offset } = app.tape;
-    const named3 = view.scale >= TOKEN_ROOM;
-    const tokens = scene.layout.named;
-    const small = `11px ${font}`;
-    const middle = { key: (k) => toX(view, k + 0.5), row: (r) => toY(view, r + 0.5) };
-    const inside = (at, from, length) => at >= from - 0.5 && at <= from + length + 0.5;
-    pen.font = `12.5px ${font}`;
-    pen.fillStyle = theme2.ink;
-    pen.textBaseline = "alphabetic";
-    pen.textAlign = "right";
-    pen.fillText("key j (is read) →", plot.x - 10, plot.y - 10);
-    pen.save();
-    pen.translate(plot.x - LEFT + 18, plot.y);
-    pen.rotate(-Math.PI / 2);
-    pen.textAlign = "right";
-    pen.fillText("← query i (reads)", 0, 0);
-    pen.restore();
-    pen.font = small;
-    const flat = view.scale >= FLAT_ROOM;
-    const right = scene.layout.right.x - 2;
-    for (const k of flat ? range(k0, k1) : marks(k0, k1, view.scale, 68)) {
-      const x = middle.key(k);
-      if (!inside(x, plot.x, plot.width)) continue;
-      if (!named3) tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
-      if (x + pen.measureText(count(k)).width / 2 > right) continue;
-      pen.fillStyle = theme2.soft;
-      pen.textAlign = "center";
-      pen.textBaseline = "alphabetic";
-      pen.fillText(count(k), x, tokens ? flat ? plot.y - 28 : 14 : plot.y - 10);
-    }
-    for (const k of tokens ? range(k0, k1) : []) {
-      const x = middle.key(k);
-      if (!inside(x, plot.x, plot.width)) continue;
-      tick(pen, theme2.rule, x, plot.y - 6, x, plot.y - 1);
-      pen.fillStyle = theme2.ink;
-      const token = app.tokens?.[k] ?? "";
-      if (flat) {
-        pen.textAlign = "center";
-        pen.textBaseline = "alphabetic";
-        pen.fillText(fitted(pen, token, view.scale - 8), x, plot.y - 10);
-        continue;
-      }
-      pen.save();
-      pen.translate(x, plot.y - 9);
-      pen.rotate(-Math.PI / 2);
-      pen.textAlign = "left";
-      pen.textBaseline = "middle";
-      pen.fillText(fitted(pen, token, plot.y - 28), 0, 0);
-      pen.restore();
-    }
-    for (const r of named3 ? range(q0, q1) : rowMarks(q0, q1, offset, view.scale)) {
-      const y = middle.row(r);
-      if (!inside(y, plot.y, plot.height)) continue;
-      tick(pen, theme2.rule, plot.x - 6, y, plot.x - 1, y);
-      pen.textAlign = "right";
-      pen.textBaseline = "middle";
-      const label = count(r + offset);
-      const end = plot.x - 10;
-      pen.fillStyle = theme2.soft;
-      if (tokens) {
-        pen.textAlign = "left";
-        pen.fillText(label, plot.x - LEFT + 28, y + 0.5);
-        pen.textAlign = "right";
-        pen.fillStyle = theme2.ink;
-        pen.fillText(fitted(pen, app.tokens?.[r + offset] ?? "", LEFT - 46 - pen.measureText(label).width), end, y + 0.5);
-      } else pen.fillText(label, end, y + 0.5);
-    }
-    paintSteps(pen, scene);
-  }
-  function range(from, to) {
-    return Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i);
-  }
-  var rowMarks = (q0, q1, offset, scale) => marks(q0 + offset, q1 + offset, scale, 44).map((position) => position - offset);
-  function tick(pen, colour, x0, y0, x1, y1) {
-    pen.fillStyle = colour;
-    pen.fillRect(Math.round(x0), Math.round(y0), Math.max(1, Math.round(x1 - x0)), Math.max(1, Math.round(y1 - y0)));
-  }
-  function paintSteps(pen, { view, theme: theme2, app }) {
-    const { steps } = app.tape;
-    if (steps.length < 2) return;
-    const { plot } = view;
-    const bar = (from, to, colour) => {
-      const y0 = Math.max(plot.y, toY(view, from));
-      const y1 = Math.min(plot.y + plot.height, toY(view, to));
-      if (y1 <= y0) return;
-      pen.fillStyle = colour;
-      pen.fillRect(plot.x - 4, y0, 3, Math.max(1, y1 - y0 - (view.scale > 4 ? 1 : 0)));
-    };
-    let row = 0;
-    const { q0, q1 } = sight(view);
-    bar(0, steps[0], theme2.rule);
-    if (view.scale <= 4) {
-      bar(steps[0], app.tape.n_queries, theme2.line);
-      return;
-    }
-    steps.forEach((rows2, step) => {
-      if (step && row + rows2 > q0 && row < q1) bar(row, row + rows2, theme2.line);
-      row += rows2;
-    });
-  }
-
-  // cells.js
-  var SIDE = 64;
-  var MOST_BLOCKS = 48;
-  var REST = 70;
-  var PAUSE = 3e3;
-  var CellStore = class {
-    /**
-     * @param {import("./source.js").Source} source
-     * @param {() => void} changed
-     */
-    constructor(source, changed) {
-      this.source = source;
-      this.changed = changed;
-      this.blocks = /* @__PURE__ */ new Map();
-      this.timers = /* @__PURE__ */ new Map();
-      this.running = /* @__PURE__ */ new Set();
-    }
-    /**
-     * A cell, or null while it is not known.
-     *
-     * @param {number} layer
-     * @param {number} head
-     * @param {number} query
-     * @param {number} key
-     * @returns {Cell | null}
-     */
-    get(layer, head, query, key) {
-      const q0 = query - query % SIDE;
-      const k0 = key - key % SIDE;
-      const block = this.blocks.get(`${layer}.${head}.${q0}.${k0}`);
-      if (!block) return null;
-      const at = (query - q0) * block.columns + (key - k0);
-      return { dot: block.dots[at], score: block.scores[at], weight: block.weights[at] };
-    }
-    /**
-     * Asks for the cells of a range, once nothing else was asked for the same reason for a moment.
-     *
-     * @param {"sight" | "point" | "pin"} why
-     * @param {number} layer
-     * @param {number} head
-     * @param {{q0: number, q1: number, k0: number, k1: number}} range
-     * @param {number} rows
-     * @param {number} columns
-     */
-    want(why2, layer, head, range3, rows2, columns) {
-      const missing = [];
-      for (let q = range3.q0 - range3.q0 % SIDE; q < range3.q1; q += SIDE) {
-        for (let k = range3.k0 - range3.k0 % SIDE; k < range3.k1; k += SIDE) if (!this.blocks.has(`${layer}.${head}.${q}.${k}`)) missing.push([q, k]);
-      }
-      if (!missing.length) return;
-      clearTimeout(this.timers.get(why2));
-      const fetch2 = () => {
-        for (const [q, k] of missing) void this.#fetch(layer, head, q, k, rows2, columns);
-      };
-      this.timers.set(why2, window.setTimeout(fetch2, REST));
-    }
-    stop() {
-      for (const timer of this.timers.values()) clearTimeout(timer);
-      for (const request of this.running) request.abort();
-    }
-    /** @param {number} layer @param {number} head @param {number} q @param {number} k @param {number} rows @param {number} columns */
-    async #fetch(layer, head, q, k, rows2, columns) {
-      const name = `${layer}.${head}.${q}.${k}`;
-      if (this.blocks.has(name)) return;
-      this.blocks.set(name, null);
-      const stop = new AbortController();
-      this.running.add(stop);
-      try {
-        const block = await this.source.cells(layer, head, q, Math.min(q + SIDE, rows2), k, Math.min(k + SIDE, columns), stop.signal);
-        this.blocks.set(name, block);
-        for (const old of this.blocks.keys()) {
-          if (this.blocks.size <= MOST_BLOCKS) break;
-          this.blocks.delete(old);
-        }
-        this.changed();
-      } catch (error) {
-        if (aborted(error)) this.blocks.delete(name);
-        else setTimeout(() => this.blocks.delete(name), PAUSE);
-      } finally {
-        this.running.delete(stop);
-      }
-    }
-  };
-  var ROOM = { weight: 34, product: 58, tokens: 104 };
-  function paintCells(pen, scene, ground) {
-    const { view, state, cells, font, app } = scene;
-    if (view.scale < ROOM.weight) return;
-    const { q0, q1, k0, k1 } = sight(view);
-    const { plot, scale } = view;
-    pen.save();
-    pen.beginPath();
-    pen.rect(plot.x, plot.y, plot.width, plot.height);
-    pen.clip();
-    pen.textAlign = "center";
-    pen.textBaseline = "middle";
-    for (let row = q0; row < q1; row++) {
-      if (state.grow && state.query !== null && row > state.query) break;
-      for (let key = k0; key < k1; key++) {
-        const cell = cells.get(state.layer, state.head, row, key);
-        if (!cell || Number.isNaN(cell.weight)) continue;
-        const under = ground(row, key);
-        pen.fillStyle = under === null || under > 0.18 ? "#16181c" : "#ffffff";
-        const x = toX(view, key + 0.5);
-        const y = toY(view, row + 0.5);
-        if (scale < ROOM.product) {
-          pen.font = `${scale < 44 ? 9.5 : 11}px ${font}`;
-          pen.fillText(number(cell.weight, 2), x, y);
-          continue;
-        }
-        const size = Math.min(13, 10 + (scale - ROOM.product) / 40);
-        pen.font = `${size}px ${font}`;
-        const lines2 = [`q·k ${number(cell.dot)}`, `s ${number(cell.score)}`, `p ${number(cell.weight)}`];
-        if (scale >= ROOM.tokens && app.tokens) {
-          lines2.unshift(`${visible(app.token(app.position(row)) ?? "", 9)} → ${visible(app.token(key) ?? "", 9)}`);
-        }
-        const leading = size * 1.35;
-        lines2.forEach((line, index) => pen.fillText(line, x, y + (index - (lines2.length - 1) / 2) * leading));
-      }
-    }
-    pen.restore();
-  }
-
-  // words.js
-  var layerName = (layer) => `${layer.index}`;
-  function title({ state }) {
-    return `Layer ${state.layer}, head ${state.head}: what each query reads`;
-  }
-  function caption({ app, state, view, level, ruler: ruler2 }) {
-    const layer = app.tape.layers[state.layer];
-    const clauses2 = [`pattern: ${layer.pattern}`, pixelWords(state, 2 ** level), scaleWords(ruler2)];
-    if (view.scale >= ROOM.product && level === 0) clauses2.push("in it: q·k, score s, weight p");
-    const skipped = skipWords(state);
-    if (skipped) clauses2.push(skipped);
-    if (layer.softcap) clauses2.push(`scores softcapped at ${layer.softcap}`);
-    if (layer.alibi) clauses2.push("scores with ALiBi slopes");
-    if (layer.sinks) clauses2.push("a learned sink takes part of each row");
-    if (state.grow && state.query !== null) clauses2.push(`rows after query ${count(app.position(state.query))} are veiled`);
-    return clauses2;
-  }
-  function where({ app }, { q0, q1, k0, k1 }) {
-    return `queries ${count(app.position(q0))} to ${count(app.position(q1 - 1))} of ${count(app.position(app.tape.n_queries - 1))}, keys ${count(k0)} to ${count(k1 - 1)} of ${count(app.tape.n_keys - 1)}`;
-  }
-  function pinWords({ app, state, cells }) {
-    const { query, key, layer, head } = state;
-    const named3 = (what, position) => {
-      const token = app.token(position);
-      return `${what} ${count(position)}${token === null ? "" : ` “${visible(token, 24)}”`}`;
-    };
-    const reader = query === null ? "" : named3("query", app.position(query));
-    const read3 = key === null ? "" : named3("key", key);
-    if (!reader || !read3) return reader || read3 ? `pinned: ${reader || read3}` : "";
-    const cell = query === null || key === null ? null : cells.get(layer, head, query, key);
-    if (!cell) return `pinned: ${reader} and ${read3}`;
-    return Number.isNaN(cell.weight) ? `pinned: ${reader} does not read ${read3}` : `pinned: ${reader} reads ${read3}, weight ${number(cell.weight)}, score ${number(cell.score)}`;
-  }
-
-  // controls.js
-  function controls(parent, tools, app, map) {
-    const { layers } = app.tape;
-    const push = { push: true };
-    const options = (n) => Array.from({ length: n }, (_, i) => (
-      /** @type {const} */
-      [String(i), String(i)]
-    ));
-    const layer = choice(
-      "layer",
-      layers.map((one, index) => [String(index), layerName(one)]),
-      "",
-      (value) => app.set({ layer: Number(value) }, push)
-    );
-    const head = choice("head", [], "", (value) => app.set({ head: Number(value) }, push));
-    const of = choice(
-      "what a cell shows",
-      [
-        ["weight", "weight"],
-        ["enrichment", "enrichment"],
-        ["score", "raw score"],
-        ["relative", "weight ÷ row’s largest"]
-      ],
-      "",
-      (value) => app.set({ of: (
-        /** @type {State["of"]} */
-        value
-      ), range: null }, push)
-    );
-    const pool = choice(
-      "how cells become a pixel",
-      [
-        ["max", "largest"],
-        ["mean", "mean"],
-        ["sum", "sum of"]
-      ],
-      "",
-      (value) => app.set({ pool: (
-        /** @type {State["pool"]} */
-        value
-      ), range: null }, push)
-    );
-    const scale = choice(
-      "scale",
-      [
-        ["log", "log scale"],
-        ["linear", "linear scale"]
-      ],
-      "",
-      (value) => app.set({ scale: (
-        /** @type {State["scale"]} */
-        value
-      ), range: null }, push)
-    );
-    const range3 = choice(
-      "range of the scale",
-      [
-        ["fitted", "fitted to the view"],
-        ["fixed", "fixed"]
-      ],
-      "",
-      (value) => app.set({ range: value === "fixed" ? [...map.range()] : null }, push)
-    );
-    const end = (label, which) => {
-      const input = el("input", {
-        type: "text",
-        inputmode: "decimal",
-        size: 6,
-        "aria-label": label,
-        change: () => {
-          const now = app.state.range ?? map.range();
-          const value = Number(input.value.replace(/\u2212/g, "-"));
-          const ends2 = (
-            /** @type {[number, number]} */
-            which ? [now[0], value] : [value, now[1]]
-          );
-          if (input.value.trim() && areEnds(...ends2)) app.set({ range: ends2 }, push);
-          else {
-            said = "";
-            update(app.state);
-          }
-        }
-      });
-      return input;
-    };
-    const low = end("low end of the scale", 0);
-    const high = end("high end of the scale", 1);
-    const plain3 = el("span", {}, "scale ");
-    const ends = el("span", { class: "ends" }, " from ", low, " to ", high);
-    const skip = el("input", {
-      type: "number",
-      min: 0,
-      max: Math.max(0, app.tape.n_keys - 1),
-      step: 1,
-      "aria-label": "first keys to leave out",
-      change: () => app.set({ skip: Math.max(0, Math.trunc(Number(skip.value) || 0)) }, push)
-    });
-    const renorm = choice(
-      "rows renormalised",
-      [
-        ["0", "rows not renormalised"],
-        ["1", "rows renormalised over the rest"]
-      ],
-      "",
-      (value) => app.set({ renorm: value === "1" }, push)
-    );
-    const panes = el("button", { class: "quiet", "aria-pressed": "true", click: () => app.set({ panes: !app.state.panes }, push) }, "Text");
-    parent.append(
-      el("span", { class: "phrase" }, "Layer ", layer, " head ", head),
-      el("span", { class: "phrase" }, "shows the ", pool, " ", of),
-      el("span", { class: "phrase" }, "on a ", scale, plain3, " ", range3, ends),
-      el("span", { class: "phrase" }, "leaving out the first ", skip, " keys ", renorm)
-    );
-    tools.append(
-      el(
-        "span",
-        { class: "tools" },
-        el("button", { class: "quiet", title: "The whole map (0)", click: map.whole }, "Whole map"),
-        el("button", { class: "quiet", title: "Save this view as a picture (e)", click: map.picture }, "Picture"),
-        panes
-      )
-    );
-    let said = "";
-    function update(state) {
-      const now = [state.layer, state.head, state.of, state.pool, state.scale, state.range, state.skip, state.renorm, state.panes].join();
-      if (now === said) return;
-      said = now;
-      layer.value = String(state.layer);
-      const heads = layers[state.layer].n_heads;
-      if (head.options.length !== heads) head.replaceChildren(...options(heads).map(([value, words2]) => el("option", { value }, words2)));
-      head.value = String(state.head);
-      of.value = state.of;
-      pool.value = state.pool;
-      for (const option of pool.options) if (option.value === "sum") option.disabled = state.of !== "weight";
-      scale.value = state.scale;
-      scale.hidden = state.of === "enrichment" || state.of === "score";
-      plain3.hidden = !scale.hidden;
-      range3.value = state.range ? "fixed" : "fitted";
-      ends.hidden = !state.range;
-      if (state.range) {
-        low.value = tickText(state.range[0]);
-        high.value = tickText(state.range[1]);
-      }
-      skip.value = String(state.skip);
-      renorm.hidden = !state.skip || state.of === "score";
-      renorm.value = state.renorm ? "1" : "0";
-      panes.setAttribute("aria-pressed", String(state.panes));
-    }
-    return { update };
-  }
-
   // crosshair.js
   var THIN = 5;
   function crosshair(figure) {
@@ -3080,10 +3253,11 @@
   // gestures.js
   var WHEEL = 1 / 300;
   var PINCH = 1 / 60;
-  var STILL = 4;
+  var STILL = { mouse: 4, touch: 10 };
   function gestures(element, moves) {
     const down = /* @__PURE__ */ new Map();
     let travelled = 0;
+    let still = STILL.mouse;
     let box = null;
     const forget = () => {
       box = null;
@@ -3110,6 +3284,7 @@
       element.focus({ preventScroll: true });
       element.setPointerCapture(event.pointerId);
       down.set(event.pointerId, place3(event));
+      still = event.pointerType === "mouse" ? STILL.mouse : STILL.touch;
       if (down.size === 1) travelled = 0;
       else travelled = Infinity;
     });
@@ -3123,8 +3298,8 @@
       const dx = now.x - before.x;
       const dy = now.y - before.y;
       if (down.size === 1) {
-        travelled += Math.abs(dx) + Math.abs(dy);
-        if (travelled < STILL) return;
+        travelled = Math.max(travelled, Math.hypot(dx, dy));
+        if (travelled < still) return;
         element.classList.add("dragged");
         moves.pan(dx, dy);
       } else if (down.size === 2) {
@@ -3144,7 +3319,7 @@
       down.delete(event.pointerId);
       element.classList.remove("dragged");
       if (down.size) return;
-      if (event.type === "pointerup" && travelled < STILL) moves.click(at.x, at.y);
+      if (event.type === "pointerup" && travelled < still) moves.click(at.x, at.y);
     };
     element.addEventListener("pointerup", up);
     element.addEventListener("pointercancel", up);
@@ -3344,7 +3519,7 @@
     const beside2 = series2.map((track) => {
       const at = track.axis === "query" ? row : key;
       const value = at === null || fromMap && level > 0 ? void 0 : track.values[at];
-      return value === void 0 || Number.isNaN(value) ? "" : `${track.title} ${number(value)}`;
+      return value === void 0 || Number.isNaN(value) ? "" : `${track.title} ${number(value)} ${track.unit}`.trim();
     }).filter(Boolean);
     if (beside2.length) parts2.push(el("span", { class: "hint" }, `  ·  ${beside2.join(", ")}`));
     fill(line, ...parts2);
@@ -3469,176 +3644,12 @@ ${this.out.filter(Boolean).join("\n")}
     }
   };
 
-  // tracks.js
-  var BLOCK = 64;
-  var KNOWN2 = {
-    entropy: { title: "entropy", words: "entropy of the query's row of weights, in nats" },
-    sink: { title: "sink", words: "the query's weight on key 0", high: 1 },
-    loss: { title: "loss", words: "the model's loss on the token after the query, in nats" },
-    received: { title: "received", words: "received mass: the sum of the weights by which all queries read the key", log: true }
-  };
-  function series({ name, axis, values }) {
-    const known = KNOWN2[name] ?? { title: name, words: name };
-    const blocks = blocksOf(values);
-    let most = 0;
-    let least2 = Infinity;
-    for (const value of values) {
-      if (value > most) most = value;
-      if (value > 0 && value < least2) least2 = value;
-    }
-    const log = known.log ?? false;
-    const high = known.high ?? (most || 1);
-    const low = log ? Math.max(Math.min(least2, high / 10), high * 1e-5) : 0;
-    return { name, axis, values, title: known.title, words: known.words, log, low, high, blocks };
-  }
-  function blocksOf(values) {
-    const size = Math.ceil(values.length / BLOCK);
-    const blocks = { least: new Float32Array(size), most: new Float32Array(size), sum: new Float64Array(size), n: new Int32Array(size) };
-    for (let b = 0; b < size; b++) {
-      const { least: least2, most, sum: sum2, n } = plain(values, b * BLOCK, Math.min(values.length, (b + 1) * BLOCK));
-      blocks.least[b] = least2;
-      blocks.most[b] = most;
-      blocks.sum[b] = sum2;
-      blocks.n[b] = n;
-    }
-    return blocks;
-  }
-  function plain(values, from, to) {
-    let least2 = Infinity;
-    let most = -Infinity;
-    let sum2 = 0;
-    let n = 0;
-    for (let i = from; i < to; i++) {
-      const value = values[i];
-      if (Number.isNaN(value)) continue;
-      if (value < least2) least2 = value;
-      if (value > most) most = value;
-      sum2 += value;
-      n += 1;
-    }
-    return { least: least2, most, sum: sum2, n };
-  }
-  function pooled({ values, blocks }, from, to) {
-    const first2 = Math.ceil(from / BLOCK);
-    const last = Math.floor(to / BLOCK);
-    if (first2 >= last) return plain(values, from, to);
-    const all = plain(values, from, first2 * BLOCK);
-    const tail = plain(values, last * BLOCK, to);
-    all.least = Math.min(all.least, tail.least);
-    all.most = Math.max(all.most, tail.most);
-    all.sum += tail.sum;
-    all.n += tail.n;
-    for (let b = first2; b < last; b++) {
-      all.least = Math.min(all.least, blocks.least[b]);
-      all.most = Math.max(all.most, blocks.most[b]);
-      all.sum += blocks.sum[b];
-      all.n += blocks.n[b];
-    }
-    return all;
-  }
-  function share({ log, low, high }, value) {
-    const at = log ? value <= low ? 0 : Math.log(value / low) / Math.log(high / low) : value / high;
-    return Math.min(1, Math.max(0, at));
-  }
-  function stepsOf(track, view) {
-    const { plot, ratio, scale } = view;
-    const seen = sight(view);
-    const rows2 = track.axis === "query";
-    const first2 = rows2 ? seen.q0 : seen.k0;
-    const last = Math.min(rows2 ? seen.q1 : seen.k1, track.values.length);
-    const steps = [];
-    if (scale * ratio >= 1) {
-      const edge = (cell) => snap(view, rows2 ? toY(view, cell) : toX(view, cell));
-      for (let cell = first2; cell < last; cell++) {
-        const value = track.values[cell];
-        if (!Number.isNaN(value)) steps.push({ from: edge(cell), to: edge(cell + 1), least: value, mean: value, most: value });
-      }
-      return steps;
-    }
-    const start = Math.round((rows2 ? plot.y : plot.x) * ratio);
-    const pixels = Math.round((rows2 ? plot.height : plot.width) * ratio);
-    const at = (pixel) => rows2 ? rowAt(view, pixel / ratio) : keyAt(view, pixel / ratio);
-    for (let pixel = start; pixel < start + pixels; pixel++) {
-      const from = Math.max(first2, Math.ceil(at(pixel - 0.5)));
-      const to = Math.min(last, Math.max(Math.ceil(at(pixel + 0.5)), from + 1));
-      if (from >= to) continue;
-      const { least: least2, most, sum: sum2, n } = pooled(track, from, to);
-      if (n) steps.push({ from: pixel / ratio, to: (pixel + 1) / ratio, least: least2, mean: sum2 / n, most });
-    }
-    return steps;
-  }
-  function paintTracks(pen, scene) {
-    const { layout, series: all, theme: theme2, font } = scene;
-    const beside2 = all.filter((track) => track.axis === "query");
-    beside2.forEach((track, index) => {
-      const box2 = { x: layout.right.x + 6 + index * (layout.strip + 10), y: layout.right.y, width: layout.strip, height: layout.right.height };
-      paint(pen, scene, track, box2);
-      pen.font = `11px ${font}`;
-      pen.textAlign = "left";
-      pen.textBaseline = "alphabetic";
-      pen.fillStyle = theme2.ink;
-      pen.fillText(track.title, box2.x, box2.y - 22);
-      pen.fillStyle = theme2.soft;
-      pen.fillText("0", box2.x, box2.y - 8);
-      pen.textAlign = "right";
-      pen.fillText(number(track.high, 2), box2.x + box2.width, box2.y - 8);
-    });
-    const under = all.find((track) => track.axis === "key");
-    if (!under) return;
-    const box = { ...layout.below };
-    paint(pen, scene, under, box);
-    pen.font = `11px ${font}`;
-    pen.textAlign = "right";
-    pen.textBaseline = "alphabetic";
-    pen.fillStyle = theme2.ink;
-    pen.fillText(under.title, box.x - 10, box.y + box.height / 2);
-    pen.fillStyle = theme2.soft;
-    pen.fillText(under.log ? "log" : "", box.x - 10, box.y + box.height / 2 + 13);
-    pen.fillText(number(under.high, 2), box.x - 10, box.y + 8);
-    pen.fillText(number(under.low, 2), box.x - 10, box.y + box.height);
-  }
-  function paint(pen, { view, theme: theme2 }, track, box) {
-    const steps = stepsOf(track, view);
-    const across = track.axis === "query";
-    const out = (value) => {
-      const at = share(track, value);
-      return across ? box.x + at * box.width : box.y + box.height - at * box.height;
-    };
-    pen.fillStyle = theme2.rule;
-    if (across) pen.fillRect(box.x - 1, box.y, 1, box.height);
-    else pen.fillRect(box.x, box.y + box.height, box.width, 1);
-    if (!steps.length) return;
-    const single = view.scale * view.ratio >= 1;
-    const base = across ? box.x : box.y + box.height;
-    pen.save();
-    pen.beginPath();
-    pen.rect(box.x - 1, box.y - (across ? 0 : 1), box.width + 2, box.height + (across ? 0 : 2));
-    pen.clip();
-    pen.fillStyle = theme2.band;
-    pen.beginPath();
-    for (const { from, to, least: least2, most } of steps) {
-      const a = single ? base : out(least2);
-      const b = out(most);
-      if (across) pen.rect(a, from, b - a, to - from);
-      else pen.rect(from, b, to - from, a - b);
-    }
-    pen.fill();
-    pen.fillStyle = theme2.line;
-    pen.beginPath();
-    for (const { from, to, mean } of steps) {
-      const at = out(mean);
-      if (across) pen.rect(at - 0.75, from, 1.5, to - from);
-      else pen.rect(from, at - 0.75, to - from, 1.5);
-    }
-    pen.fill();
-    pen.restore();
-  }
-
   // picture.js
   var SHARP = 2;
   var MARGIN = 24;
   var HEAD = 44;
   var LINE = 17;
+  var NARROWEST = 560;
   var groundOf = (scene) => (row, key) => {
     const found = valueAt(scene, row, key);
     return found && !Number.isNaN(found.value) ? luminance(scene.rgba, Math.round(place(scene.ruler, found.value) * (STEPS - 1))) : null;
@@ -3751,8 +3762,9 @@ ${this.out.filter(Boolean).join("\n")}
   async function png(scene) {
     const { layout, theme: theme2 } = scene;
     const { canvas: map, sharp } = mapAlone(scene);
-    const words2 = lines(scene, sheet(1, 1).context, layout.width - 28);
-    const { canvas, context } = sheet((layout.width + 2 * MARGIN) * SHARP, (layout.height + HEAD + words2.length * LINE + MARGIN + 12) * SHARP);
+    const width = Math.max(layout.width, NARROWEST);
+    const words2 = lines(scene, sheet(1, 1).context, width - 28);
+    const { canvas, context } = sheet((width + 2 * MARGIN) * SHARP, (layout.height + HEAD + words2.length * LINE + MARGIN + 12) * SHARP);
     context.setTransform(SHARP, 0, 0, SHARP, 0, 0);
     context.fillStyle = theme2.paper;
     context.fillRect(0, 0, canvas.width, canvas.height);
@@ -3766,11 +3778,12 @@ ${this.out.filter(Boolean).join("\n")}
     const { layout, theme: theme2 } = scene;
     const { canvas: map, sharp } = mapAlone(scene);
     const ruler2 = sheet(1, 1).context;
-    const words2 = lines(scene, ruler2, layout.width - 28);
+    const width = Math.max(layout.width, NARROWEST);
+    const words2 = lines(scene, ruler2, width - 28);
     const box = extent(sharp.view);
     const part = sheet(box.width * SHARP, box.height * SHARP);
     part.context.drawImage(map, -box.x * SHARP, -box.y * SHARP);
-    const pen = new SvgPen(layout.width + 2 * MARGIN, layout.height + HEAD + words2.length * LINE + MARGIN + 12, ruler2);
+    const pen = new SvgPen(width + 2 * MARGIN, layout.height + HEAD + words2.length * LINE + MARGIN + 12, ruler2);
     pen.fillStyle = theme2.paper;
     pen.fillRect(0, 0, pen.width, pen.height);
     pen.save();
@@ -4375,7 +4388,7 @@ ${this.out.filter(Boolean).join("\n")}
     for (let shade = 0; shade < SHADES; shade++) {
       const at = Math.round(shade / (SHADES - 1) * (STEPS - 1));
       paper.push(`rgb(${rgba[4 * at]}, ${rgba[4 * at + 1]}, ${rgba[4 * at + 2]})`);
-      ink.push(luminance(rgba, at) > 0.2 ? "#14171c" : "#ffffff");
+      ink.push(inkOn(luminance(rgba, at)));
     }
     return { paper, ink };
   }
@@ -6390,9 +6403,10 @@ ${this.out.filter(Boolean).join("\n")}
       pen.putImageData(image, 0, 0);
       for (const card of cards.values()) card.draw(colours);
     }
+    const oneColumn = matchMedia("(max-width: 760px), (max-height: 480px)");
     const widest = Math.max(1, ...tape.layers.map((layer) => layer.n_heads));
     function size() {
-      const free = room.clientWidth - 168;
+      const free = room.clientWidth - (oneColumn.matches ? 0 : 168);
       const fit2 = Math.max(1, Math.floor(free / (SMALLEST + GAP2)));
       const abreast = Math.ceil(widest / Math.ceil(widest / fit2));
       const side = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(free / abreast) - GAP2));
