@@ -115,6 +115,18 @@ export function chrome(parent, app) {
     if (event.key === "?") help();
     else if (event.key === "d") dress(chosen() === "dark" || (chosen() === "auto" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark");
   });
+  addEventListener("beforeprint", () => {
+    const { dataset } = document.documentElement;
+    const theme = chosen();
+    dataset.theme = "light";
+    app.emit("theme");
+    const back = () => {
+      if (theme === "auto") delete dataset.theme;
+      else dataset.theme = theme;
+      app.emit("theme");
+    };
+    addEventListener("afterprint", back, { once: true });
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.emit("theme"));
 
   app.on("status", () => {

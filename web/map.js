@@ -9,7 +9,7 @@ import { gestures } from "./gestures.js";
 import { keys } from "./keys.js";
 import { paintLegend } from "./legend.js";
 import { isDark, ramp, theme } from "./palette.js";
-import { groundOf, savePicture } from "./picture.js";
+import { groundOf, paintPins, savePicture } from "./picture.js";
 import { attached, extent, layoutOf, paintMap, wishes } from "./plate.js";
 import { readout } from "./readout.js";
 import { fit, ruler, usual } from "./scale.js";
@@ -286,6 +286,14 @@ export function mount(parent, app) {
     draw();
   }
 
+  /** Paints for paper, where the canvas is all there is: what is pinned is drawn on it. */
+  function printed() {
+    cancelAnimationFrame(frame);
+    paint();
+    if (scene) paintPins(context, scene);
+  }
+  addEventListener("beforeprint", printed);
+
   const watch = new ResizeObserver(() => {
     const box = figure.getBoundingClientRect();
     const ratio = devicePixelRatio || 1;
@@ -355,6 +363,7 @@ export function mount(parent, app) {
     },
     destroy() {
       silence();
+      removeEventListener("beforeprint", printed);
       for (const stop of off) stop();
       watch.disconnect();
       cancelAnimationFrame(frame);

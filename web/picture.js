@@ -126,7 +126,7 @@ function around(pen, scene, words) {
 }
 
 /** @param {import("./axes.js").Pen} pen @param {Scene} scene */
-function paintPins(pen, { view, state, theme }) {
+export function paintPins(pen, { view, state, theme }) {
   const box = extent(view);
   pen.strokeStyle = theme.pin;
   pen.lineWidth = 1;

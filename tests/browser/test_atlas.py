@@ -250,6 +250,41 @@ def test_two_viewers_at_once(atlas, browser, viewing, watched):
         context.close()
 
 
+def test_on_paper_everything_is_there_light_and_where_it_belongs(atlas):
+    page = atlas("")
+    page.locator('a.sheet-head[data-head="0.5"][data-state="exact"]').wait_for()
+    sheets = re.compile(rb"/Type\s*/Page\b")
+    assert len(sheets.findall(page.pdf(format="A4"))) > 1, "all heads, not those of a screen"
+    page.evaluate("location.hash = '#/map/3/4?q=400&k=200'")
+    exact(page)
+    page.keyboard.press("d")
+    assert len(sheets.findall(page.pdf(format="A4", landscape=True))) == 1
+    until(page, "document.documentElement.dataset.theme === 'dark'")
+    canvas, row, key = page.locator("canvas.chart").bounding_box(), box(page, "pin-row"), box(page, "pin-key")
+    x, y = key["x"] - canvas["x"], row["y"] - canvas["y"]
+
+    def colours():
+        return page.evaluate(
+            """places => { const pen = document.querySelector("canvas.chart").getContext("2d");
+                 return places.map(([x, y]) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3)); }""",
+            [[2, 2], [x - 30, y], [x, y + 30]],
+        )
+
+    page.wait_for_timeout(100)
+    dark = colours()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    light = colours()
+    page.emulate_media(media="print")
+    expect(page.locator(".cross.pin-row")).to_be_hidden()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait_for_timeout(100)
+    assert colours() == dark
+    assert dark[0] == [23, 24, 27] and light[0] == [255, 255, 255]
+    for red, green, blue in light[1:]:
+        assert red > 150 and green < 120 and blue < 100, "what is pinned is drawn on the map"
+
+
 def test_a_picture_of_it_for_the_readme(atlas, tape, tmp_path):
     """The induction head, and a query it answers. `LOOKBEHIND_PICTURES=1 make test` writes docs/atlas.png."""
     one = tape.heads().sorted("induction")[0]

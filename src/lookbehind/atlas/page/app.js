@@ -764,6 +764,18 @@
       if (event.key === "?") help();
       else if (event.key === "d") dress(chosen2() === "dark" || chosen2() === "auto" && matchMedia("(prefers-color-scheme: dark)").matches ? "light" : "dark");
     });
+    addEventListener("beforeprint", () => {
+      const { dataset } = document.documentElement;
+      const theme2 = chosen2();
+      dataset.theme = "light";
+      app.emit("theme");
+      const back = () => {
+        if (theme2 === "auto") delete dataset.theme;
+        else dataset.theme = theme2;
+        app.emit("theme");
+      };
+      addEventListener("afterprint", back, { once: true });
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.emit("theme"));
     app.on("status", () => {
       const warning = app.status?.warning ?? "";
@@ -4014,6 +4026,12 @@ ${this.out.filter(Boolean).join("\n")}
       font = getComputedStyle(document.body).fontFamily;
       draw();
     }
+    function printed() {
+      cancelAnimationFrame(frame);
+      paint2();
+      if (scene) paintPins(context, scene);
+    }
+    addEventListener("beforeprint", printed);
     const watch = new ResizeObserver(() => {
       const box = figure.getBoundingClientRect();
       const ratio = devicePixelRatio || 1;
@@ -4077,6 +4095,7 @@ ${this.out.filter(Boolean).join("\n")}
       },
       destroy() {
         silence();
+        removeEventListener("beforeprint", printed);
         for (const stop of off) stop();
         watch.disconnect();
         cancelAnimationFrame(frame);
