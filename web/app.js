@@ -160,7 +160,8 @@ export class App {
       this.alive = true;
     } catch (error) {
       this.status = null;
-      this.alive = error instanceof SourceError && error.status !== 0;
+      // One that knows nothing under this address is another server, or this one started anew.
+      this.alive = error instanceof SourceError && error.status >= 500;
     }
     this.emit("status");
     const busy = !this.alive || (this.status?.jobs.length ?? 0) > 0;

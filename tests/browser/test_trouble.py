@@ -155,3 +155,22 @@ def test_a_server_that_stops_is_said_and_comes_back(page, recorded, monkeypatch)
         exact(page)
         assert page.evaluate("location.hash").startswith("#/map/4/4")
         until(page, "document.querySelector('.standing').textContent === ''")
+
+
+def test_a_server_started_anew_at_the_same_port_is_not_taken_for_the_old_one(page, recorded):
+    first = view(load(recorded), open_browser=False)
+    port = int(re.search(r":(\d+)/", first.url)[1])
+    try:
+        page.goto(first.url + "#/map/2/2")
+        exact(page)
+    finally:
+        first.close()
+    banner = page.locator('.banner[role="alert"]')
+    expect(banner).to_be_visible()
+    with view(load(recorded), open_browser=False, port=port):
+        with page.expect_response("**/api/status") as answer:  # its token is another
+            pass
+        assert answer.value.status == 404
+        page.wait_for_timeout(200)
+        expect(banner).to_be_visible()
+        expect(banner).to_contain_text("if it was started anew, open the address it printed")

@@ -360,7 +360,7 @@
         this.alive = true;
       } catch (error) {
         this.status = null;
-        this.alive = error instanceof SourceError && error.status !== 0;
+        this.alive = error instanceof SourceError && error.status >= 500;
       }
       this.emit("status");
       const busy = !this.alive || (this.status?.jobs.length ?? 0) > 0;
