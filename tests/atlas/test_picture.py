@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lookbehind.atlas import ink, picture
+from lookbehind.atlas import ink, picture, sheet
+from lookbehind.atlas.palette import PAPER
 from lookbehind.atlas.plate import Plate
 from lookbehind.pattern import Causal, Window
 from tests.atlas.plates import plate
@@ -43,3 +44,17 @@ def test_a_region_that_is_not_square_is_drawn():
     spans = Causal().spans(100).region(slice(60, 100), slice(0, 10))
     drawn = picture.draw(Plate(np.full((40, 10), 0.1, dtype=np.float32), spans, "x"))
     assert drawn.height > drawn.width
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_words_neither_leave_the_picture_nor_lie_on_one_another(n):
+    """A map or a sheet narrower than its legend."""
+    bare, named = plate(n), plate(n, source="a model with quite a long name")
+    for drawn, alone in (
+        (picture.draw(named), picture.draw(bare)),
+        (sheet.draw([[named]], "x"), sheet.draw([[bare]], "x")),
+    ):
+        with_source, without = np.asarray(drawn), np.asarray(alone)
+        assert (without[:, -40:] == PAPER).all()
+        rows = (with_source != without).any((1, 2))
+        assert rows.any() and (without[rows] == PAPER).all()

@@ -107,7 +107,8 @@ def export(
             ]
             for at, found in enumerate(tape.layers)
         ]
-        words = f"All heads: {len(rows)} layers, what each query reads"
+        layers = "1 layer" if len(rows) == 1 else f"{len(rows)} layers"
+        words = f"All heads: {layers}, what each query reads"
         return Exported(_write(path, _png(draw_sheet(rows, words, captions))))
     from lookbehind.atlas.plate import Plate
 

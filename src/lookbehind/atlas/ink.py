@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lookbehind.atlas.palette import HATCH, INK, PAPER, SOFT_INK, Rgb, ramp
 from lookbehind.atlas.scale import Scale, tick_text
 
+_NEVER = "never computed"
 _KNOWN = frozenset("·…“”’")
 
 
@@ -78,7 +79,7 @@ def cells(values: NDArray[np.float32], scale: Scale, cell: int, gap: int = 8) ->
 
 
 def legend(image: Image.Image, at: tuple[int, int], scale: Scale, size: int, length: int) -> None:
-    """The ramp with its ticks, and a hatched swatch: about `length` pixels wide, `3 * size` high."""
+    """The ramp with its ticks, `length` pixels wide, and beside it a hatched swatch: `3 * size` high."""
     x, y = at
     swatch = size + size // 4
     bar = Image.fromarray(ramp(256)[None].repeat(swatch, axis=0)).resize(
@@ -108,4 +109,9 @@ def legend(image: Image.Image, at: tuple[int, int], scale: Scale, size: int, len
     right = x + length + 2 * size
     image.paste(hatch(2 * swatch, swatch, max(6, size // 3)), (right, y))
     ink.rectangle([right, y, right + 2 * swatch - 1, y + swatch - 1], outline=HATCH)
-    write(image, (right + 2 * swatch + size // 2, y + swatch // 2), "never computed", size, INK, "lm")
+    write(image, (right + 2 * swatch + size // 2, y + swatch // 2), _NEVER, size, INK, "lm")
+
+
+def legend_width(size: int, length: int) -> int:
+    """How wide a legend is, its swatch included."""
+    return length + 2 * size + 2 * (size + size // 4) + size // 2 + width(_NEVER, size)

@@ -33,9 +33,13 @@ def draw(plate: Plate, scale: Scale | None = None) -> Image.Image:
         ink.width(plate.reading(), _TEXT),
         760,
     )
+    legend = ink.legend_width(_TICK, 480)
     image = Image.new(
         "RGB",
-        (max(left + wide, _MARGIN + words) + _MARGIN, top + tall + 40 + 4 * _TEXT + 30 + _MARGIN),
+        (
+            max(left + wide, _MARGIN + words, left + legend) + _MARGIN,
+            top + tall + 40 + 4 * _TEXT + 30 + _MARGIN,
+        ),
         PAPER,
     )
 

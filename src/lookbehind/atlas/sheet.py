@@ -49,9 +49,10 @@ def draw(
         left + columns * step_x - _GAP,
         _MARGIN + ink.width(title, _TITLE),
         _MARGIN + ink.width(lines[0], _TEXT),
+        left + ink.legend_width(_TEXT - 2, 480),
         900,
     )
-    size = (wide + _MARGIN, top + len(rows) * step_y + 4 * _TEXT + 30 + _MARGIN)
+    size = (wide + _MARGIN, top + len(rows) * step_y + 5 * _TEXT + 30 + _MARGIN)
     if size[0] * size[1] > _MOST_PIXELS:
         raise InputError(
             f"contact sheet: {len(rows)} layers of {columns} heads would be {size[0]:,} x {size[1]:,} "
