@@ -137,7 +137,7 @@ class Embedded {
   missing(layer, head) {
     const coarse = this.entry(layer, head)?.coarse;
     const name = `layer ${layer}, head ${head}`;
-    if (!coarse) return `${name} was left out of this page; open the tape itself to see it`;
+    if (!coarse) return `${name} was left out of this page; \u201cnot all of it\u201d, above, says more`;
     const side = 2 ** coarse.z;
     return `this page holds ${name} only as weights pooled over ${side} x ${side} products; open the tape itself to see more`;
   }

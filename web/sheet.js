@@ -122,6 +122,7 @@ export function mount(parent, app) {
     },
   });
   const pattern = select("Pattern", "pattern", [["", "any"], ...patterns.map((one) => pair(one, one))]);
+  const told = el("span", { class: "sheet-told" });
   const found = el("p", { class: "sheet-found", role: "status", "data-testid": "sheet-found" });
   const state = el("p", { class: "sheet-state", "data-testid": "sheet-state" });
   const bar = el("canvas", { class: "sheet-bar", width: STEPS, height: 1, role: "img", "aria-label": "colours from little to much weight" });
@@ -174,6 +175,7 @@ export function mount(parent, app) {
         el("label", {}, "Only heads with ", only),
         el("label", { class: "sheet-at-least" }, "of at least ", least),
         patterns.length > 1 ? el("label", {}, "Pattern ", pattern) : "",
+        told,
         found,
       ),
       el(
@@ -223,6 +225,8 @@ export function mount(parent, app) {
     only.parentElement?.toggleAttribute("hidden", bare);
     least.parentElement?.toggleAttribute("hidden", bare || !sift);
     order.hidden = bare || !by;
+    const meant = by ?? sift;
+    told.textContent = meant ? `${meant.words}: ${meant.told}` : "";
     order.textContent = more.up ? "lowest first ↑" : "highest first ↓";
 
     /** @param {Card} card @param {import("./measures.js").Name} name */

@@ -40,6 +40,9 @@ def test_the_sheet_shows_every_head_and_opens_one(atlas, tape):
     expected = [f"{one.layer}.{one.head}" for one in tape.heads().sorted("induction")]
     expect(cards.first).to_have_attribute("data-head", expected[0])  # once the scores are there
     assert [card.get_attribute("data-head") for card in cards.all()] == expected
+    expect(page.locator(".sheet-told")).to_have_text(
+        "induction: mean weight on what followed the same token before"
+    )
     page.get_by_label("Only heads with", exact=True).select_option("previous")
     page.locator(".sheet-least").fill("0.4")
     names = {f"{one.layer}.{one.head}" for one in tape.heads() if (one.previous or 0) >= 0.4}

@@ -1279,7 +1279,7 @@
     missing(layer, head) {
       const coarse = this.entry(layer, head)?.coarse;
       const name = `layer ${layer}, head ${head}`;
-      if (!coarse) return `${name} was left out of this page; open the tape itself to see it`;
+      if (!coarse) return `${name} was left out of this page; “not all of it”, above, says more`;
       const side = 2 ** coarse.z;
       return `this page holds ${name} only as weights pooled over ${side} x ${side} products; open the tape itself to see more`;
     }
@@ -6252,6 +6252,7 @@ ${this.out.filter(Boolean).join("\n")}
       }
     });
     const pattern = select("Pattern", "pattern", [["", "any"], ...patterns.map((one) => pair(one, one))]);
+    const told = el("span", { class: "sheet-told" });
     const found = el("p", { class: "sheet-found", role: "status", "data-testid": "sheet-found" });
     const state = el("p", { class: "sheet-state", "data-testid": "sheet-state" });
     const bar = el("canvas", { class: "sheet-bar", width: STEPS, height: 1, role: "img", "aria-label": "colours from little to much weight" });
@@ -6295,6 +6296,7 @@ ${this.out.filter(Boolean).join("\n")}
           el("label", {}, "Only heads with ", only),
           el("label", { class: "sheet-at-least" }, "of at least ", least2),
           patterns.length > 1 ? el("label", {}, "Pattern ", pattern) : "",
+          told,
           found
         ),
         el(
@@ -6338,6 +6340,8 @@ ${this.out.filter(Boolean).join("\n")}
       only.parentElement?.toggleAttribute("hidden", bare);
       least2.parentElement?.toggleAttribute("hidden", bare || !sift);
       order.hidden = bare || !by;
+      const meant = by ?? sift;
+      told.textContent = meant ? `${meant.words}: ${meant.told}` : "";
       order.textContent = more.up ? "lowest first ↑" : "highest first ↓";
       const value = (card, name) => scores.get(card.name)?.[name] ?? null;
       let shown2 = [...cards.values()].filter((card) => {
