@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 import lookbehind as lb
+from lookbehind.auditor.precision import wide
+from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import OnlyHalf, honest, leaky
 from tests.leaks.decoder import decoder
@@ -98,6 +100,29 @@ def test_redrawn_weights_are_put_back():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     lb.audit(model, redraw=True, **FAST)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+class Packed(torch.Tensor):
+    """Quantised weights as libraries make them: they are multiplied, and refuse most else."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in (torch.equal, torch.Tensor.double, torch.Tensor.copy_):
+            raise ValueError(f"{func.__name__} is not implemented for {cls.__name__}")
+        with torch._C.DisableTorchFunctionSubclass():
+            found = func(*args, **(kwargs or {}))
+        kept = func in (torch.Tensor.detach, torch.Tensor.data.__get__)
+        return found.as_subclass(cls) if kept else found
+
+
+def test_quantised_weights_are_audited_without_float64_and_not_redrawn():
+    model = honest()
+    model.head.weight = nn.Parameter(model.head.weight.detach().as_subclass(Packed), requires_grad=False)
+    assert lb.audit(model, **FAST).verdict == "pass"
+    with pytest.raises(UncoveredError, match="Packed has no float64"), wide(Subject(model)):
+        pass
+    with pytest.raises(InputError, match=r"redraw: head\.weight is quantised \(Packed\)"):
+        lb.audit(model, redraw=True, **FAST)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def wide(subject: Subject) -> Generator[None]:
     """The model in float64, original tensors put back on leaving.
 
     Raises:
-        UncoveredError: it is no module, so that there are no weights to widen.
+        UncoveredError: it is no module, so that there are no weights to widen, or they cannot be widened.
     """
     module = subject.module
     if module is None:
@@ -46,7 +46,7 @@ def wide(subject: Subject) -> Generator[None]:
                 for one in (*module.parameters(), *module.buffers()):
                     if one.dtype in _NARROW:
                         kept.append((one, one.data))
-                        one.data = one.data.double()
+                        _widen(one)
                 for part in module.modules():
                     for name, value in part.__dict__.items():
                         if isinstance(value, torch.Tensor) and value.dtype in _NARROW:
@@ -63,6 +63,13 @@ def wide(subject: Subject) -> Generator[None]:
                 one.data = data
             for attributes, name, value in plain:
                 attributes[name] = value
+
+
+def _widen(weight: torch.Tensor) -> None:
+    try:
+        weight.data = weight.data.double()
+    except Exception as error:  # quantised weights are of a class of their own, which refuses as it likes
+        raise UncoveredError(f"{type(weight.data).__name__} has no float64") from error
 
 
 @contextmanager

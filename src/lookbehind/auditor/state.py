@@ -205,5 +205,8 @@ def _weights(model: torch.nn.Module, values: bool) -> Any:
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor | None:
-    """A copy of its values; None on the meta device, where there are none."""
-    return None if tensor.is_meta else tensor.detach().clone()
+    """A copy of its values; None on the meta device, where there are none, and of quantised weights.
+
+    Those are tensors of a class of their own, which need not compare or take numbers.
+    """
+    return None if tensor.is_meta or type(tensor.data) is not torch.Tensor else tensor.detach().clone()

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lookbehind.errors import InputError
+
 # Their distribution is part of how the layer works: decays decay, steps are positive, sines stay sines.
 _KEPT = re.compile(
     r"(.*\.)?(A_log|dt_bias|dt_proj\.bias|time_decay|time_first|recurrent_param|inv_freq|.*decay.*)"
@@ -25,7 +27,14 @@ def redraw(model: nn.Module, seed: int) -> None:
 
     Embeddings have standard deviation 1, matrices 1/sqrt(fan in); what was constant (norms, biases, sinks,
     gates) becomes that constant and noise.
+
+    Raises:
+        InputError: some are quantised.
     """
+    for name, parameter in model.named_parameters():
+        if type(parameter.data) is not torch.Tensor:
+            kind = type(parameter.data).__name__
+            raise InputError(f"redraw: {name} is quantised ({kind}), and cannot be drawn; leave redraw out")
     generator = torch.Generator().manual_seed(seed)
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     convolutions = {id(m.weight) for m in model.modules() if isinstance(m, nn.Conv1d)}
