@@ -64,7 +64,10 @@ class Refuses(nn.Module):
         x = self.table(ids)
         if x.untyped_storage().nbytes() == 8 * x.numel():
             raise RuntimeError("expected scalar type Float but found Double")
-        return self.head(x + x.roll(-1, 1))
+        return self.head(self.mixed(x))
+
+    def mixed(self, x):
+        return x + x.roll(-1, 1)
 
 
 def test_where_float64_cannot_run_the_gradient_is_asked():
@@ -84,6 +87,34 @@ def test_where_float64_cannot_run_the_gradient_is_asked():
     found = decide(subject, nearly, same_shape=True, gradient=lambda: 0.0)
     assert found.verdict == "undecided"
     assert "float64 cannot run" in found.reason
+
+
+class Steps(Refuses):
+    """Activations quantised, each halfway between two steps: the last bit decides which it becomes."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.no_grad():
+            self.table.weight.copy_((self.table.weight.round() + 0.5) / 4)
+
+    def mixed(self, x):
+        return (4 * x).round() / 4
+
+
+def test_quantised_activations_make_steps_of_rounding_and_no_leak():
+    subject, some = Subject(Steps()), ids(8)
+
+    def run():
+        base = subject.logits(some)[0]
+        with torch.no_grad():
+            subject.module.table.weight.mul_(1 + 2**-23)
+            got = subject.logits(some)[0]
+            subject.module.table.weight.div_(1 + 2**-23)
+        return base, got
+
+    found = decide(subject, run, same_shape=True, gradient=lambda: 0.0)
+    assert found.verdict == "undecided" and "float64 cannot run" in found.reason
+    assert found.difference > 1e-2
 
 
 def test_a_callable_has_no_weights_to_widen():

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -91,7 +92,7 @@ def decide(
         with wide(subject):
             expected64, got64 = run()
     except (UncoveredError, RuntimeError, TypeError, NotImplementedError) as error:
-        return _without_float64(subject, run, apart, scale, same_shape, gradient, str(error))
+        return _without_float64(subject, run, expected, apart, scale, gradient, str(error))
     scale64 = scale_of(expected64)
     apart64 = distance(expected64, got64)
     size64 = float(apart64.max()) / scale64 if apart64.numel() else 0.0
@@ -130,14 +131,7 @@ def _own_kernel(subject: Subject, run: Run, expected: torch.Tensor, scale: float
     left = float(still.max()) / scale
     rounding = max(float(distance(expected, calm).max()) / scale, 4 * eps)
     try:
-        began = time.perf_counter()
-        for seed in range(_JITTERS):
-            if left <= 4 * rounding:
-                return None  # rounding alone does as much
-            if time.perf_counter() - began > _PATIENCE:
-                break
-            with jitter(subject, seed):
-                rounding = max(rounding, float(distance(expected, run()[0]).max()) / scale)
+        rounding = _jittered(subject, run, expected, scale, rounding, enough=left / 4)
     except UncoveredError:
         return None
     if left > 16 * rounding:
@@ -147,6 +141,19 @@ def _own_kernel(subject: Subject, run: Run, expected: torch.Tensor, scale: float
         reason = f"float64 shows nothing, but it is more than {own}'s rounding explains"
         return Decision("undecided", reason, left, rounding, own, still > rounding * scale)
     return None
+
+
+def _jittered(
+    subject: Subject, run: Run, expected: torch.Tensor, scale: float, rounding: float, enough: float
+) -> float:
+    """What rounding does to this model, at least `rounding`; looked for until it is `enough`."""
+    began = time.perf_counter()
+    for seed in range(_JITTERS):
+        if rounding >= enough or time.perf_counter() - began > _PATIENCE:
+            break
+        with jitter(subject, seed):
+            rounding = max(rounding, float(distance(expected, run()[0]).max()) / scale)
+    return rounding
 
 
 def distance(expected: torch.Tensor, got: torch.Tensor) -> torch.Tensor:
@@ -188,9 +195,9 @@ def _alone(apart: torch.Tensor, scale: float, noise: float, dtype: str) -> Decis
 def _without_float64(
     subject: Subject,
     run: Run,
+    expected: torch.Tensor,
     apart: torch.Tensor,
     scale: float,
-    same_shape: bool,
     gradient: Callable[[], float] | None,
     why: str,
 ) -> Decision:
@@ -198,12 +205,12 @@ def _without_float64(
     size = float(apart.max()) / scale if apart.numel() else 0.0
     try:
         with steady():
-            expected, got = run()
+            calm, got = run()
     except (UncoveredError, RuntimeError, TypeError, NotImplementedError) as error:
         return Decision(
             "undecided", f"float64 cannot run ({why}), nor can steady sums ({error})", size, 0, own
         )
-    still = distance(expected, got)
+    still = distance(calm, got)
     left = float(still.max()) / scale if still.numel() else 0.0
     if left == 0:
         return Decision("clean", "equal with steady sums" if size else "bit for bit equal", size, size, own)
@@ -215,7 +222,12 @@ def _without_float64(
             slope = None
     if slope is not None and slope > 0:
         return Decision("leak", "its gradient is not 0", size, 0.0, own, still > 0)
-    if left > 1e3 * _LEAST_GAIN * eps:
+    rounding = 1e3 * _LEAST_GAIN * eps / 16
+    if left > 16 * rounding:
+        with suppress(UncoveredError):  # it has no embedding
+            # Quantised activations make steps of rounding.
+            rounding = _jittered(subject, run, expected, scale, rounding, enough=left / 16)
+    if left > 16 * rounding:
         return Decision("leak", "stays with steady sums, far above rounding", size, 0.0, own, still > 0)
     return Decision("undecided", f"float64 cannot run ({why})", size, 0.0, own, still > 0)
 
