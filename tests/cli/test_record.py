@@ -45,6 +45,16 @@ def test_reading_in_chunks_changes_nothing_that_is_written(tmp_path, monkeypatch
         assert one.spans == other.spans
 
 
+def test_a_cache_that_the_config_turns_off_is_used_all_the_same(tmp_path):
+    from lookbehind.cli import record
+    from tests.models import tiny
+
+    model, tokenizer = tiny()
+    model.config.use_cache = model.generation_config.use_cache = False
+    tape, _ = record.record_run(model, tokenizer, "def parse(self):", tmp_path / "a", 3)
+    assert tape.steps[1:] == [1, 1]
+
+
 def test_record_says_what_was_computed(tmp_path):
     result = run("record", "def parse(self):", "-o", tmp_path / "a.tape", *TINY)
     assert result.exit_code == 0

@@ -129,8 +129,14 @@ def run_model(model: Any, ids: Any, generate: int) -> Any:
         options: dict[str, Any] = {"prefill_chunk_size": rows} if chunked else {}
         if "logits_to_keep" in signature(model.forward).parameters:
             options["logits_to_keep"] = 0  # all of them; generate() keeps the last row's unless told
+        # With a cache, whatever the config says: without one each token begins another sequence.
         return model.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=generate, **options
+            ids,
+            attention_mask=torch.ones_like(ids),
+            use_cache=True,
+            do_sample=False,
+            max_new_tokens=generate,
+            **options,
         )
 
 
