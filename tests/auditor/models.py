@@ -21,6 +21,10 @@ def leaky(layer=1, **given):
     return decoder(mixer={layer: Ahead}, **given)(0)
 
 
+def encoder():
+    return honest(is_decoder=False)
+
+
 class OnlyHalf(nn.Module):
     """Looks ahead in bfloat16 only."""
 

@@ -70,6 +70,12 @@ def test_usage_is_exit_code_2(arguments, words):
     assert words in result.stderr
 
 
+def test_an_encoder_is_not_let_through():
+    result = run("tests.auditor.models:encoder")
+    assert result.exit_code == 3
+    assert "no rule could be decided: Plain declares is_decoder=False: an encoder" in result.stderr
+
+
 def test_nothing_decided_is_exit_code_3():
     result = run("tests.models:embedder", "--select", "LB101")
     assert result.exit_code in (2, 3)

@@ -134,7 +134,7 @@ def audit(
     _print(report, form)
     if report.verdict in ("fail", "undecided"):
         raise typer.Exit(_FINDINGS)
-    if report.verdict == "not covered":
+    if report.verdict in ("not covered", "not applicable"):
         say(f"audit: no rule could be decided: {report.outcomes[0].reason}")
         raise typer.Exit(_COULD_NOT)
 
