@@ -212,7 +212,8 @@ def test_leaks_are_seen_of_a_model_that_writes_every_output_into_one_tensor():
 def test_a_model_without_weights_is_told_so():
     report = lb.audit(honest().to("meta"))
     assert report.verdict == "not covered"
-    assert report["LB101"].reason == ("Plain has no weights (they are on the meta device); load them first")
+    told = "Plain has no weights (they are on the meta device); load them first, and do not offload them"
+    assert report["LB101"].reason == told
 
 
 def test_a_callable_without_a_name_is_named_after_its_class():

@@ -47,7 +47,8 @@ class Subject:
         self.module: torch.nn.Module | None = model if isinstance(model, torch.nn.Module) else None
         self.name = name_of(model)
         if self.device.type == "meta":
-            raise UncoveredError(f"{self.name} has no weights (they are on the meta device); load them first")
+            told = "has no weights (they are on the meta device); load them first, and do not offload them"
+            raise UncoveredError(f"{self.name} {told}")
         self.config: Any = text_config(model)
         self.seed = 0
         self._forward: Callable[..., Any] = self.module.forward if self.module is not None else model
