@@ -33,7 +33,7 @@ from tests.leaks.mixers import (
     Shift,
     SpatialGate,
 )
-from tests.leaks.norms import RuledOut
+from tests.leaks.norms import NoRepeat, RuledOut
 from tests.leaks.packing import ResetScan
 
 
@@ -492,6 +492,7 @@ HONEST = [
     _ok("own_padding", "padding told by its token", model=OwnPadding, positions="learned", pad_token_id=0),
     _ok("own_documents", "documents told apart by their ends", model=OwnDocuments, eos_token_id=2),
     _ok("ruled_out", "finfo.min for tokens that must not come", model=RuledOut),
+    _ok("no_repeat", "finfo.min for tokens that the text holds already", model=NoRepeat),
     _ok("big_logits", "logits in the tens of thousands", model=Magnified),
     _ok("massive_activations", "one channel a thousand times the others", embed=HugeResidual, model=Decoder),
     _ok("tuple_output", "a tuple", model=Tuple),

@@ -93,6 +93,15 @@ class RuledOut(Plain):
         return F.pad(logits, (0, 2), value=torch.finfo(logits.dtype).min)
 
 
+class NoRepeat(Plain):
+    """Tokens that the text holds already are ruled out by the smallest number there is."""
+
+    def forward(self, input_ids):
+        logits = super().forward(input_ids)
+        seen = F.one_hot(input_ids, logits.shape[-1]).cumsum(1) > 0
+        return logits.masked_fill(seen, torch.finfo(logits.dtype).min)
+
+
 class SequenceSoftmaxHead(Head):
     def forward(self, x):
         return F.log_softmax(super().forward(x), dim=1)
@@ -140,6 +149,13 @@ CASES = [
         "head",
         "the same beside tokens ruled out by the smallest number, of which it is no share",
         model=RuledOut,
+        head=CentredHead,
+    ),
+    _stat(
+        "centred_beside_ruled_out",
+        "head",
+        "the same where the text decides which tokens are ruled out",
+        model=NoRepeat,
         head=CentredHead,
     ),
     _stat("centred_logits", "head", "logits centred on dim 1", head=CentredHead),

@@ -34,6 +34,8 @@ Run = Callable[[], Pair]
 _JITTERS = 64  # draws of rounding: what is judged is the worst of many places, so must this be
 _PATIENCE = 10.0  # seconds of them
 _LEAST_GAIN = 64.0  # a model amplifies rounding at least so much: its sums alone do
+_ENDLESS = 1e30  # no logit is so large; finfo.min, which stands for minus infinity, is
+_FAR = 1e4  # times every other number: what is so far below them, and there more than once, was put there
 
 
 @dataclass(frozen=True)
@@ -171,12 +173,19 @@ def distance(expected: torch.Tensor, got: torch.Tensor) -> torch.Tensor:
 def scale_of(output: torch.Tensor) -> float:
     """The largest number of [..., vocab] that differences are shares of.
 
-    Columns that are the same everywhere say nothing of its size: tokens ruled out by a huge number.
+    Tokens ruled out by a huge number say nothing of its size: columns that are the same everywhere, numbers
+    near the dtype's end, and one number, far below all others, that is there more than once.
     """
     flat = output.reshape(-1, output.shape[-1])
     varying = (flat != flat[:1]).any(0)
     found = flat[:, varying] if bool(varying.any()) else flat
-    finite = found[torch.isfinite(found)]
+    finite = found[found.abs() < _ENDLESS]
+    while finite.numel():
+        rest = finite[finite > finite.min()]
+        largest = float(rest.abs().max()) if rest.numel() else 0.0
+        if len(finite) - len(rest) < 2 or not 0 < largest * _FAR < -float(finite.min()):
+            break
+        finite = rest
     return max(float(finite.abs().max()) if finite.numel() else 1.0, 1e-30)
 
 
