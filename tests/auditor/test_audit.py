@@ -11,7 +11,7 @@ from lookbehind.auditor.precision import wide
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import OnlyHalf, honest, leaky
-from tests.leaks.decoder import decoder
+from tests.leaks.decoder import Plain, decoder
 from tests.leaks.odd import OneOutput
 
 FAST = {"select": ["LB1"]}
@@ -80,6 +80,17 @@ def test_no_signal_proves_nothing():
     found = lb.audit(Counts(), **FAST)["LB101"]
     assert found.verdict == "undecided"
     assert "draw them again (redraw=True)" in found.reason
+
+
+def test_a_signal_that_the_dtype_rounds_away_proves_nothing():
+    class Raised(Plain):
+        def forward(self, input_ids):
+            logits = super().forward(input_ids)
+            return logits + 1e-3 * logits.mean(1, keepdim=True) + 1e12
+
+    found = lb.audit(honest(model=Raised), **FAST)["LB101"]
+    assert found.verdict == "undecided"
+    assert found.reason.startswith("in float32 no token changes any later output either")
 
 
 def test_bfloat16_is_audited_as_it_is():

@@ -73,14 +73,15 @@ def _future(subject: Subject, plan: Plan) -> Outcome:
             decision.dtype,
             subject.backend,
         )
+    own = str(subject.dtype).removeprefix("torch.")
     carried, allowed = signal(subject, plan)
     tried = f"{int(forbidden.sum()):,} pairs" if plan.complete else f"{len(plan.cuts)} cuts"
     if carried == 0 and allowed > 0:
         return Outcome(
             "LB101",
             "undecided",
-            "no token changes any later output either: there is no signal in which a leak would show; "
-            "with random weights, draw them again (redraw=True)",
+            f"in {own} no token changes any later output either: there is no signal in which a leak would "
+            "show; with random weights, draw them again (redraw=True)",
             noise=noise,
         )
     most = max((decision.difference for decision, _, _ in decisions), default=0.0)
@@ -91,7 +92,7 @@ def _future(subject: Subject, plan: Plan) -> Outcome:
         f"{allowed:,} allowed pairs",
         difference=most,
         noise=max(noise, most),
-        dtype=str(subject.dtype).removeprefix("torch."),
+        dtype=own,
         backend=subject.backend,
     )
 

@@ -226,8 +226,12 @@ def _moved(some: Sequence[Sweep], floor: float, n: int) -> NDArray[np.float64]:
 
 
 def signal(subject: Subject, plan: Plan) -> tuple[int, int]:
-    """(pairs j < i at which influence was seen, pairs at which it could have been)."""
-    seen = np.tril(reach(subject, plan), -1)
+    """(pairs j < i at which influence was seen, pairs at which it could have been).
+
+    None counts as seen where the model's own dtype shows none at all: a leak would be rounded away as well.
+    """
+    own = _moved(sweeps(subject, plan, "own")[0], plan.shared.get("noise", 0.0), plan.length)
+    seen = np.tril(reach(subject, plan), -1) & bool(np.tril(own, -1).any())
     tried = np.zeros_like(seen)
     tried[:, [0, *plan.cuts]] = True
     reachable = closure(plan.expect.spans(plan.length).mask(), subject.n_layers)
