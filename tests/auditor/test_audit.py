@@ -12,7 +12,7 @@ from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import OnlyHalf, honest, leaky
 from tests.leaks.decoder import Plain, decoder
-from tests.leaks.odd import OneOutput
+from tests.leaks.odd import CrashingLong, OneOutput
 
 FAST = {"select": ["LB1"]}
 
@@ -96,6 +96,21 @@ def test_a_signal_that_the_dtype_rounds_away_proves_nothing():
 def test_bfloat16_is_audited_as_it_is():
     assert lb.audit(OnlyHalf(), **FAST)["LB101"].verdict == "undecided", "no signal in float32"
     assert lb.audit(OnlyHalf().to(torch.bfloat16), **FAST)["LB101"].verdict == "fail"
+
+
+def test_a_length_that_the_model_does_not_take_is_refused():
+    learned = honest(positions="learned", max_position_embeddings=20)
+    with pytest.raises(InputError) as refused:
+        lb.audit(learned, length=28)
+    told = "length: 28 is beyond max_position_embeddings=20 in the config of Plain, which fails there"
+    assert str(refused.value) == f"{told}; give 20 or less"
+    assert lb.audit(learned, length=20, **FAST).verdict == "pass"
+    with pytest.raises(
+        InputError, match=r"length: CrashingLong fails on \[1, 28\] tokens: .*; it runs on 8, "
+    ):
+        lb.audit(honest(model=CrashingLong), length=28)
+    turned = honest(max_position_embeddings=20)
+    assert lb.audit(turned, length=28, **FAST).length == 28, "rotary positions go on"
 
 
 def test_what_says_that_it_is_no_decoder_is_believed():

@@ -20,6 +20,11 @@ def test_what_cannot_be_crossed_is_said():
     ]
 
 
+def test_no_length_is_advised_that_the_model_has_no_positions_for():
+    (note,) = make_plan(Subject(honest(sliding_window=100, max_position_embeddings=100))).notes
+    assert note == "sliding_window=100, not crossed at n = 100: shrink it in the config"
+
+
 def test_a_long_sequence_is_sampled_near_its_periods():
     plan = make_plan(Subject(honest(sliding_window=50, max_position_embeddings=9000)), length=400)
     assert not plan.complete

@@ -27,7 +27,7 @@ import torch
 from lookbehind.auditor import rules
 from lookbehind.auditor.declared import no_decoder
 from lookbehind.auditor.evidence import decide
-from lookbehind.auditor.plan import RANDOM, Plan, Progress, make_plan
+from lookbehind.auditor.plan import RANDOM, Plan, Progress, longest, make_plan
 from lookbehind.auditor.report import Culprit, Outcome, Report, Verdict
 from lookbehind.auditor.state import few_threads, preserved
 from lookbehind.auditor.subject import Subject, UncoveredError, brief, name_of
@@ -150,23 +150,36 @@ def _run(
 
 
 def _ready(subject: Subject, planned: partial[Plan]) -> Plan:
-    """The plan, at a length at which the model runs: some refuse long sequences without saying so before."""
+    """The plan, at a length at which the model runs: some refuse long sequences without saying so before.
+
+    Raises:
+        InputError: the length was asked for, and the model runs only on fewer tokens.
+    """
     plan = planned(subject)
+    asked = planned.keywords["length"]
     try:
         prepare(subject, plan)
         return plan
     except UncoveredError as error:
-        if planned.keywords["length"] is not None:
-            raise
-        for length in _SHORTER:
+        for length in (one for one in _SHORTER if one < plan.length):
             shorter = planned(subject, length=length)
             try:
                 prepare(subject, shorter)
             except UncoveredError:
                 continue
+            if asked is not None:
+                raise _too_long(subject, asked, length, error) from error
             shorter.notes.append(f"more than {length} tokens: {error}")
             return shorter
         raise
+
+
+def _too_long(subject: Subject, asked: int, runs: int, error: UncoveredError) -> InputError:
+    name, most = longest(subject)
+    if most is not None and most < asked:
+        why = f"is beyond {name}={most} in the config of {subject.name}, which fails there"
+        return InputError(f"length: {asked} {why}; give {most} or less")
+    return InputError(f"length: {error}; it runs on {runs}, give a length nearer to that")
 
 
 def _checked(name: str, own: Sequence[str], subject: Subject, plan: Plan) -> list[Outcome]:

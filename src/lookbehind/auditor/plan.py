@@ -100,7 +100,7 @@ def make_plan(
 ) -> Plan:
     """The plan for one model: a length beyond its internal periods, and the cuts near them."""
     found = periods(subject)
-    most = _most(subject)
+    _, most = longest(subject)
     notes: list[str] = []
     if length is None:
         length = _LENGTH
@@ -115,7 +115,9 @@ def make_plan(
     complete = length <= sample
     for name, value in found.items():
         if value >= length:
-            way = f"give a length of {value + 8}, or shrink it in the config"
+            way = "shrink it in the config"
+            if most is None or value + 8 <= most:
+                way = f"give a length of {value + 8}, or {way}"
             notes.append(f"{name}={value}, not crossed at n = {length}: {way}")
     cuts = tuple(range(1, length)) if complete else _sampled(length, found, sample)
     if not complete:
@@ -174,10 +176,10 @@ def _dynamic(ropes: Sequence[dict[str, Any]]) -> bool:
     return any("dynamic" in str(one.get("rope_type", one.get("type"))) for one in ropes)
 
 
-def _most(subject: Subject) -> int | None:
-    """The longest sequence that the model has positions for; only learned position tables end."""
+def longest(subject: Subject) -> tuple[str, int | None]:
+    """The longest sequence that the config speaks of, after its entry; not each model refuses more."""
     if _dynamic(_ropes(subject.config)):
-        return None
+        return "", None
     for name in (
         "n_positions",
         "max_position_embeddings",
@@ -188,8 +190,8 @@ def _most(subject: Subject) -> int | None:
     ):
         value = getattr(subject.config, name, None)
         if isinstance(value, int) and value > 1:
-            return value
-    return None
+            return name, value
+    return "", None
 
 
 def _sampled(length: int, found: dict[str, int], count: int) -> tuple[int, ...]:
