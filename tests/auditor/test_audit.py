@@ -113,6 +113,19 @@ def test_a_length_that_the_model_does_not_take_is_refused():
     assert lb.audit(turned, length=28, **FAST).length == 28, "rotary positions go on"
 
 
+def test_ctrl_c_reaches_the_caller_with_what_was_decided(monkeypatch):
+    def stopped(subject, plan):
+        raise KeyboardInterrupt
+
+    model = honest()
+    monkeypatch.setattr("lookbehind.auditor.structure.check", stopped)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        lb.audit(model, **FAST)
+    report = caught.value.report
+    assert (report.verdict, report["LB101"].verdict, report.interrupted) == ("not covered", "pass", True)
+    assert not any(part._forward_hooks for part in model.modules())
+
+
 def test_what_says_that_it_is_no_decoder_is_believed():
     model = honest(is_decoder=False)
     report = lb.audit(model)

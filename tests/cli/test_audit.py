@@ -1,10 +1,11 @@
+import contextlib
 import json
 from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
-from lookbehind.cli import app
+from lookbehind.cli import app, audit
 
 LEAKY, HONEST = "tests.auditor.models:leaky", "tests.auditor.models:honest"
 
@@ -33,6 +34,49 @@ def test_machines_read_it_too():
         ElementTree.fromstring(run(LEAKY, "-s", "LB101", "--format", "junit").output).get("failures") == "1"
     )
     assert json.loads(run(LEAKY, "-s", "LB101", "--format", "sarif").output)["version"] == "2.1.0"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_was_decided_before_ctrl_c_is_told_and_is_no_pass(monkeypatch, form):
+    def stopped(subject, plan):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookbehind.auditor.structure.check", stopped)
+    for model, verdict in ((HONEST, "not covered"), (LEAKY, "fail")):
+        result = run(model, "--select", "LB1", "--format", form)
+        assert result.exit_code == 130
+        assert result.stderr == "lookbehind: interrupted\n"
+        if form == "text":
+            assert result.stdout.startswith(f"Plain: {verdict}")
+            assert (
+                "LB103  pattern-exceeds   not covered    interrupted before it was decided" in result.stdout
+            )
+            continue
+        told = json.loads(result.stdout)
+        assert (told["verdict"], told["interrupted"]) == (verdict, True)
+        found = {one["rule"]: one["verdict"] for one in told["outcomes"]}
+        assert found["LB101"] == ("pass" if model == HONEST else "fail")
+        assert found["LB103"] == found["LB104"] == "not covered"
+
+
+def test_progress_says_what_is_tried_and_how_long_it_takes(monkeypatch):
+    said = []
+
+    class Status:
+        update = staticmethod(said.append)
+
+    clock = iter([0.0, 2.0, 4.0, 4.0])
+    monkeypatch.setattr("lookbehind.cli.audit.working", lambda _: contextlib.nullcontext(Status))
+    monkeypatch.setattr("lookbehind.cli.audit.time.perf_counter", lambda: next(clock))
+    with audit._progress() as tell:
+        tell("single tokens changed, seed 0", 1, 3)
+        tell("single tokens changed, seed 0", 2, 3)
+        tell("prefixes alone", 0, 9)
+    assert said == [
+        "auditing, 2 s: single tokens changed, seed 0, 1 of 3, about 4 s more",
+        "auditing, 4 s: single tokens changed, seed 0, 2 of 3, about 2 s more",
+        "auditing, 4 s: prefixes alone, 0 of 9",
+    ]
 
 
 def test_a_rule_is_explained():

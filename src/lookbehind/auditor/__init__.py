@@ -37,7 +37,17 @@ from lookbehind.pattern import Pattern
 
 _SHORTER = (16, 8, 4)  # lengths that are tried where the planned one fails
 
-__all__ = ["Culprit", "Outcome", "Report", "Verdict", "audit"]
+_STOPPED = "interrupted before it was decided"
+
+__all__ = ["Culprit", "Interrupted", "Outcome", "Report", "Verdict", "audit"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during an audit; `report` holds what was decided before, and never passes."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"the audit of {report.model} was interrupted; .report holds what was decided")
+        self.report = report
 
 
 def audit(
@@ -79,6 +89,7 @@ def audit(
 
     Raises:
         InputError: an argument is wrong.
+        Interrupted: a KeyboardInterrupt, with a report of the rules that were decided before it.
     """
     began = time.perf_counter()
     codes = rules.chosen(select, ignore)
@@ -103,7 +114,10 @@ def audit(
 
             draw(model, 0)
         outcomes, plan, subject = _run(model, codes, vocab, planned)
-    return _report(model, [outcomes[code] for code in codes], plan, subject, began)
+    report = _report(model, [outcomes[code] for code in codes], plan, subject, began)
+    if report.interrupted:
+        raise Interrupted(report)
+    return report
 
 
 def _report(
@@ -120,6 +134,7 @@ def _report(
         time.perf_counter() - began,
         _versions(),
         _influence(plan),
+        plan.interrupted if plan else False,
     )
 
 
@@ -141,12 +156,16 @@ def _run(
             plan = _ready(subject, planned)
     except UncoveredError as error:
         return {code: Outcome(code, "not covered", str(error)) for code in codes}, plan, subject
-    for name, own in rules.MODULES:
-        if not any(code in codes for code in own):
-            continue
-        for outcome in _checked(name, own, subject, plan):
-            plan.found[outcome.rule] = outcome
-    return {code: plan.found[code] for code in codes}, plan, subject
+    try:
+        for name, own in rules.MODULES:
+            if not any(code in codes for code in own):
+                continue
+            for outcome in _checked(name, own, subject, plan):
+                plan.found[outcome.rule] = outcome
+    except KeyboardInterrupt:
+        plan.interrupted = True
+    found = (plan.found.get(code) or Outcome(code, "not covered", _STOPPED) for code in codes)
+    return {outcome.rule: outcome for outcome in found}, plan, subject
 
 
 def _ready(subject: Subject, planned: partial[Plan]) -> Plan:

@@ -118,7 +118,8 @@ def weigh(subject: Subject, plan: Plan, comparisons: Sequence[Comparison]) -> Ve
     alive: list[tuple[Comparison, Pair]] = []
     skipped: dict[str, str] = {}
     memo: Memo = {}
-    for one in comparisons:
+    for done, one in enumerate(comparisons):
+        plan.tell(one.name, done, given)
         try:
             alive.append((one, one.pair(subject, memo)))
         except UncoveredError as error:

@@ -53,6 +53,7 @@ class Plan:
         thorough: also run float64 on everything where it costs much.
         found: outcomes so far, by rule.
         notes: what was not covered, in words.
+        interrupted: whether Ctrl-C ended it before every rule was decided.
         origin: Python that makes the model, for reproducers.
         shared: what rules leave for one another.
     """
@@ -72,6 +73,7 @@ class Plan:
     thorough: bool = False
     progress: Progress | None = None
     found: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    interrupted: bool = False
     origin: str = _ORIGIN
     notes: list[str] = field(default_factory=list[str])
     shared: dict[str, Any] = field(default_factory=dict[str, Any])

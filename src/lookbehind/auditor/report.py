@@ -67,7 +67,8 @@ class Report:
     """What an audit found, covered and did not cover; `str()` is the readable report.
 
     `influence` is set where every single token was changed: row i, column j is how far the output at i moved
-    with the token at j, as a share of the largest output; 0 where it did not.
+    with the token at j, as a share of the largest output; 0 where it did not. `interrupted` is set where
+    Ctrl-C ended the audit before every rule was decided.
     """
 
     model: str
@@ -80,15 +81,18 @@ class Report:
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict[str, str])
     influence: tuple[tuple[float, ...], ...] | None = None
+    interrupted: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """ "fail" if a rule failed, else "undecided" if one is; "not covered" where nothing could run.
 
         No other rule makes up for LB101: where it was asked for and could not run, the audit did not pass.
+        Nor did one that was interrupted.
         """
         found = {outcome.verdict for outcome in self.outcomes}
-        if any(o.rule == "LB101" and o.verdict == "not covered" for o in self.outcomes):
+        lacking = any(o.rule == "LB101" and o.verdict == "not covered" for o in self.outcomes)
+        if lacking or self.interrupted:
             found.discard("pass")
         for verdict in _ORDER:
             if verdict in found:
@@ -128,6 +132,7 @@ class Report:
             "backend": self.backend,
             "length": self.length,
             "complete": self.complete,
+            "interrupted": self.interrupted,
             "coverage": list(self.coverage),
             "seconds": round(self.seconds, 3),
             "versions": self.versions,

@@ -35,6 +35,7 @@ def sarif(report: Report) -> dict[str, Any]:
                         ],
                     }
                 },
+                "invocations": [{"executionSuccessful": not report.interrupted}],
                 "results": [_result(report, outcome) for outcome in shown],
             }
         ],

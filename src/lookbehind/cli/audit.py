@@ -93,6 +93,7 @@ def audit(
     """Does any output depend on a later token, on the length, a cache, padding or a neighbour?
 
     Exit code 0: nothing found. 1: a rule failed or stayed undecided. 2: usage. 3: no rule could be decided.
+    130: interrupted (Ctrl-C); what was decided before is printed, and is no pass.
     """
     from lookbehind.auditor import rules
 
@@ -116,21 +117,26 @@ def audit(
         loaded, origin = _model(model, arch)
         if dtype is not None:
             loaded = _cast(loaded, dtype)
+    from lookbehind.auditor import Interrupted
     from lookbehind.auditor import audit as run
 
-    with _progress() as progress:
-        report = run(
-            loaded,
-            expect=pattern,
-            length=length,
-            seeds=tuple(range(seeds)),
-            select=codes,
-            batch=batch,
-            progress=progress,
-            thorough=thorough,
-            redraw=redraw,
-            origin=origin,
-        )
+    try:
+        with _progress() as progress:
+            report = run(
+                loaded,
+                expect=pattern,
+                length=length,
+                seeds=tuple(range(seeds)),
+                select=codes,
+                batch=batch,
+                progress=progress,
+                thorough=thorough,
+                redraw=redraw,
+                origin=origin,
+            )
+    except Interrupted as stopped:
+        _print(stopped.report, form)
+        raise
     _print(report, form)
     if report.verdict in ("fail", "undecided"):
         raise typer.Exit(_FINDINGS)
@@ -179,15 +185,19 @@ def _cast(model: Any, dtype: str) -> Any:
 
 @contextmanager
 def _progress() -> Generator[Callable[[str, int, int], None]]:
-    """What is being tried, on stderr, at most ten times a second."""
+    """What is being tried, on stderr: since when, how much of it, and how long it may yet take."""
     with working("auditing") as status:
-        last = [0.0]
+        began = since = heard = time.perf_counter()
+        step = ""
 
         def tell(what: str, done: int, total: int) -> None:
-            now = time.perf_counter()
-            if now - last[0] >= 0.1:
-                last[0] = now
-                status.update(f"auditing: {what}, {done} of {total}")
+            nonlocal step, since, heard
+            if what != step:
+                step, since = what, heard
+            heard = time.perf_counter()
+            left = (heard - since) / done * (total - done) if done else 0.0
+            more = f", about {left:.0f} s more" if left >= 1 else ""
+            status.update(f"auditing, {heard - began:.0f} s: {what}, {done} of {total}{more}")
 
         yield tell
 
