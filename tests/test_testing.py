@@ -27,6 +27,15 @@ def test_what_nothing_could_be_shown_of_does_not_pass():
         assert_causal(broken, vocab=7, select=["LB101"])
 
 
+def test_no_other_rule_makes_up_for_lb101(monkeypatch):
+    def broken(subject, plan):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr("lookbehind.auditor.influence.check", broken)
+    with pytest.raises(AssertionError, match=r"LB101 not covered: .*out of order"):
+        assert_causal(honest(), select=["LB101", "LB303"])
+
+
 def test_the_fixture_is_there(pytester):
     pytester.makeconftest('pytest_plugins = ["lookbehind.testing"]')
     pytester.makepyfile("def test_it(assert_causal):\n    assert callable(assert_causal)\n")
