@@ -49,6 +49,17 @@ def test_a_model_without_a_cache_is_not_accused():
     assert outcomes["LB201"].reason == "Plain.forward takes no cache"
 
 
+def test_a_cache_of_another_name_is_not_denied():
+    class Own(Plain):
+        def forward(self, input_ids, kv_cache=None, use_cache=False):
+            return self.run(input_ids, past_key_values=kv_cache, use_cache=use_cache)
+
+    outcomes = checked(decoder(model=Own)(0))
+    assert verdicts(outcomes) == ["not covered", "pass", "not covered"], "use_cache alone is tried"
+    told = "Own.forward takes kv_cache; a cache is known as past_key_values, cache_params, state"
+    assert outcomes["LB201"].reason == told
+
+
 def test_a_cache_among_kwargs_is_tried_or_said_to_be_unknown():
     class Passes(FromZero):
         def forward(self, input_ids, **kwargs):

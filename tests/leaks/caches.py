@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.leaks.case import Case
-from tests.leaks.decoder import Attention, Cache, Cached, Decoder, decoder, rotate
+from tests.leaks.decoder import Attention, Cache, Cached, Decoder, Plain, decoder, rotate
 from tests.leaks.mixers import Conv, Scan, Shift
 
 STEP, CHUNK = "LB201", "LB202"
@@ -169,6 +169,34 @@ class NoWindowInPrefill(Attention):
         return j <= i if self.cached and i[0, 0] == 0 and i.shape[0] > 1 else super().reach(i, j)
 
 
+class AheadWhenCaching(Attention):
+    """The mask of a call that makes a cache is built by other code, and shifted by one."""
+
+    def forward(self, x, view):
+        self.ahead = int(view.cache is not None and self.makes(view.slots))
+        return super().forward(x, view)
+
+    def makes(self, slots):
+        return int(slots[0]) == 0
+
+    def reach(self, i, j):
+        return j <= i + self.ahead
+
+
+class AheadWhenCachingMuch(AheadWhenCaching):
+    """The same from 16 tokens on, as a kernel is chosen by the length."""
+
+    def makes(self, slots):
+        return super().makes(slots) and len(slots) >= 16
+
+
+class Making(Plain):
+    """Makes a cache where it is asked to, and takes none."""
+
+    def forward(self, input_ids, use_cache=False):
+        return self.run(input_ids, use_cache=use_cache)
+
+
 class CachedConv(Conv):
     """A causal convolution that keeps its last inputs. `kept` and `before` are the places to cheat."""
 
@@ -320,6 +348,15 @@ CASES = [
         CHUNK,
         mixer=NoWindowInPrefill,
         **WINDOW,
+    ),
+    _cache("ahead_when_caching", "a prompt looks ahead", CHUNK, mixer={1: AheadWhenCaching}),
+    _cache("ahead_at_once", "a long prompt looks ahead", CHUNK, mixer={0: AheadWhenCachingMuch}),
+    _cache(
+        "ahead_untaken",
+        "a call that makes a cache looks ahead, and no call takes one",
+        CHUNK,
+        mixer={1: AheadWhenCaching},
+        model=Making,
     ),
     _cache("conv_state_behind", "a convolution's state off by one", mixer={0: ConvOffByOne}),
     _cache(

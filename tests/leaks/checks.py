@@ -150,12 +150,14 @@ def step(run: Runner, n: int, expect: Any) -> float | None:
 
 
 def chunks(run: Runner, n: int, expect: Any) -> float | None:
-    """LB202: uneven pieces, and a long prompt."""
-    if "past_key_values" not in run.names:
-        return None
+    """LB202: uneven pieces, a long prompt, the whole at once."""
     x = ids(2, n)
-    whole = run(x)
-    plans = ([3, 2, 5, 1, n - 11], [7, n - 7], [n - 3, 1, 1, 1])
+    if "use_cache" not in run.names:
+        return None
+    whole = run(x, use_cache=False)
+    if "past_key_values" not in run.names:
+        return worst(run(x, use_cache=True), whole)
+    plans = ([3, 2, 5, 1, n - 11], [7, n - 7], [n - 3, 1, 1, 1], [n])
     return max(worst(_decode(run, x, plan), whole) for plan in plans)
 
 

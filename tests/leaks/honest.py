@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lookbehind import Causal, First, Window
-from tests.leaks.caches import WINDOW, CachedConv, CachedScan, CachedShift, RollingModel
+from tests.leaks.caches import WINDOW, CachedConv, CachedScan, CachedShift, Making, RollingModel
 from tests.leaks.case import Case
 from tests.leaks.decoder import (
     MLP,
@@ -449,6 +449,7 @@ HONEST = [
         "a zero-padded FFT, in float32 even from bfloat16: rounding sees the future",
         mixer={0: FourierConv},
     ),
+    _ok("makes_a_cache", "use_cache makes a cache that is never taken", model=Making),
     _ok("cached_scan", "a selective scan with its state", mixer=CachedScan, model=Cached),
     _ok("chunked_scan", "a scan in chunks of 6", mixer=ChunkedScan, chunk_size=6),
     _ok("reset_scan", "state that starts afresh with each document", mixer={1: ResetScan}, model=Plain),

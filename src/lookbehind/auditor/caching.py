@@ -1,6 +1,7 @@
 """Caching: decoding with a cache, token by token (LB201), in chunks (LB202), and in static caches (LB203).
 
-A prompt is a first chunk: LB201 is of single tokens from the first one on, LB202 of pieces that hold more.
+A prompt is a first chunk: LB201 is of single tokens from the first one on, LB202 of pieces that hold more,
+and of the whole in one call that makes a cache.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import Any
 import torch
 
 from lookbehind.auditor.comparison import Comparison, judge, short
-from lookbehind.auditor.decoding import SPARE, Decoded, cache_name, prompts, static_cache, uneven
+from lookbehind.auditor.decoding import NAMES, SPARE, Decoded, cache_name, prompts, static_cache, uneven
 from lookbehind.auditor.forward import Forward, Joined, Source
 from lookbehind.auditor.plan import Plan
-from lookbehind.auditor.report import Outcome
+from lookbehind.auditor.report import Outcome, Verdict
 from lookbehind.auditor.subject import Subject, UncoveredError
 
 RULES = ("LB201", "LB202", "LB203")
 
+_NO_CACHES = ("use_cache", "cache_position", "return_cache")
 _WORDS = ", with mask and position_ids"
 _STEPS = 64  # single tokens in one run, where the sequence is longer
 _AFTER = 2  # tokens decoded after a prompt
@@ -27,9 +29,15 @@ _AFTER = 2  # tokens decoded after a prompt
 
 def check(subject: Subject, plan: Plan) -> list[Outcome]:
     """One outcome for each rule."""
+    blocked = plan.failed("LB101") is not None
     if cache_name(subject) is None:
-        return [Outcome(rule, *subject.lacks("cache")) for rule in RULES]
-    if plan.failed("LB101") is not None:
+        lacking = [Outcome(rule, *_lacking(subject)) for rule in RULES]
+        if blocked or not subject.accepts("use_cache"):
+            return lacking
+        what = "making a cache that cannot be given back"
+        made = judge(subject, plan, "LB202", lambda plan: Ways(subject, plan).at_once(), what)
+        return [made if one.rule == "LB202" else one for one in lacking]
+    if blocked:
         reason = "outputs depend on later tokens (LB101): a cache, which does not know them, must differ"
         return [Outcome(rule, "not covered", reason) for rule in RULES]
     plan.tell("decoding token by token", 0, 3)
@@ -63,7 +71,7 @@ class Ways:
         """One way: cuts that the pattern allows; `alone` at batch 1, `words` with mask and position_ids."""
         stop = max(cuts := tuple(cuts))
         kept = tuple(cut for cut in cuts if cut in self.clean or cut == stop)
-        if len(kept) < 2:
+        if len(kept) < min(2, len(cuts)):
             return []
         ids = self.ids[:1] if alone else self.ids
         row = len(ids) - 1
@@ -90,6 +98,15 @@ class Ways:
             *self.way("token by token", range(1, min(stop, 6) + 1), words=True),
         ]
 
+    def at_once(self) -> list[Comparison]:
+        """The whole in one call that makes a cache, as generation begins with a prompt."""
+        name = "the whole at once with a cache"
+        if cache_name(self.subject) is not None:
+            return self.way(name, (self.n,), alone=True)
+        span = range(self.n)
+        making = Forward(self.ids[:1], use_cache=True).at([0], span)
+        return [Comparison(name, self.first.at([0], span), making)]
+
     def prompted(self, **more: Any) -> list[Comparison]:
         """A prompt, then token by token."""
         made: list[Comparison] = []
@@ -108,7 +125,7 @@ class Ways:
         for period in sorted(set(self.periods))[:3]:
             if period < n:
                 shapes += [(period + 1, 2, period - 1), (period - 1, period + 2, 1), (period, period)]
-        made: list[Comparison] = []
+        made = self.at_once() if not more else []
         for index, sizes in enumerate(shapes):
             cuts = uneven(n, sizes)
             pieces = [b - a for a, b in zip((0, *cuts), cuts, strict=False)]
@@ -133,6 +150,15 @@ class Ways:
             name = f"a prompt of {prompt - pad} padded on the left by {pad}, then token by token"
             made.append(Comparison(name, whole.at([1], range(pad, stop), pad), source))
         return made
+
+
+def _lacking(subject: Subject) -> tuple[Verdict, str]:
+    """Why nothing can be decoded: its forward takes no cache, or calls it something else."""
+    other = [name for name in subject.named("cache", "past") if name not in _NO_CACHES]
+    if not other:
+        return subject.lacks("cache")
+    told = f"{subject.name}.forward takes {' and '.join(other)}; a cache is known as {', '.join(NAMES)}"
+    return "not covered", told
 
 
 def _stepped(subject: Subject, plan: Plan) -> Outcome:

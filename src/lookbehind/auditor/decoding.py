@@ -14,14 +14,14 @@ import torch
 from lookbehind.auditor.forward import Memo, Moment
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
 
-# What models call the cache that they take and return.
 SPARE = 5  # slots of a static cache beyond the sequence, which stay empty
-_NAMES = ("past_key_values", "cache_params", "state")
+# What models call the cache that they take and return.
+NAMES = ("past_key_values", "cache_params", "state")
 
 
 def cache_name(subject: Subject) -> str | None:
     """The argument under which a model takes its cache; None if it takes none."""
-    return next((name for name in _NAMES if subject.accepts(name)), None)
+    return next((name for name in NAMES if subject.accepts(name)), None)
 
 
 @dataclass(frozen=True, eq=False)

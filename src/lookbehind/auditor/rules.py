@@ -108,7 +108,8 @@ that is not carried.
         "cache-chunk",
         "feeding the sequence in uneven chunks with a cache equals the full forward",
         """
-As LB201, in chunks of uneven sizes: prefill in parts, speculative decoding, a conversation continued.
+As LB201, in chunks of uneven sizes: prefill in parts, speculative decoding, a conversation continued. The
+whole sequence in one call that makes a cache is tried too, also where the model takes use_cache alone.
 
 Usual causes: a causal mask aligned top-left when there are fewer queries than keys, convolution or
 recurrent state that is right only for one token or for a whole prompt.

@@ -108,6 +108,10 @@ class Subject:
         """
         return name in self._names
 
+    def named(self, *parts: str) -> list[str]:
+        """The arguments of its forward whose name holds one of these, in order of the alphabet."""
+        return sorted(name for name in self._names if any(part in name for part in parts))
+
     def lacks(self, what: str, without: str = "") -> tuple[Verdict, str]:
         """The verdict and reason of a rule about something that its forward does not name."""
         if self._open and not self._library:
