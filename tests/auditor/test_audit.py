@@ -126,6 +126,19 @@ def test_ctrl_c_reaches_the_caller_with_what_was_decided(monkeypatch):
     assert not any(part._forward_hooks for part in model.modules())
 
 
+def test_where_memory_runs_out_before_any_rule_it_is_said():
+    class Large(Plain):
+        def forward(self, input_ids):
+            if len(input_ids) > 1:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().forward(input_ids)
+
+    report = lb.audit(honest(model=Large), **FAST)
+    assert report.verdict == "not covered"
+    told = "memory ran out (OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB)"
+    assert report["LB101"].reason == f"{told}; lower batch=64, or give a shorter length"
+
+
 def test_what_says_that_it_is_no_decoder_is_believed():
     model = honest(is_decoder=False)
     report = lb.audit(model)

@@ -37,6 +37,7 @@ from lookbehind.pattern import Pattern
 
 _SHORTER = (16, 8, 4)  # lengths that are tried where the planned one fails
 
+_OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
 _STOPPED = "interrupted before it was decided"
 
 __all__ = ["Culprit", "Interrupted", "Outcome", "Report", "Verdict", "audit"]
@@ -156,6 +157,9 @@ def _run(
             plan = _ready(subject, planned)
     except UncoveredError as error:
         return {code: Outcome(code, "not covered", str(error)) for code in codes}, plan, subject
+    except _OUT_OF_MEMORY as error:
+        reason = f"{_memory(error, planned.keywords['batch'])}, or give a shorter length"
+        return {code: Outcome(code, "not covered", reason) for code in codes}, plan, subject
     try:
         for name, own in rules.MODULES:
             if not any(code in codes for code in own):
@@ -212,14 +216,18 @@ def _checked(name: str, own: Sequence[str], subject: Subject, plan: Plan) -> lis
             outcomes = [_explained(subject, plan, outcome) for outcome in outcomes]
     except UncoveredError as error:
         outcomes = [Outcome(code, "not covered", str(error)) for code in own]
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
-        reason = f"memory ran out ({brief(error)}); lower batch={plan.batch}"
+    except _OUT_OF_MEMORY as error:
+        reason = _memory(error, plan.batch)
         outcomes = [Outcome(code, "not covered", reason) for code in own]
     except Exception as error:  # other people's code: its failure is this rule's gap, not the audit's end
         outcomes = [Outcome(code, "not covered", f"the check could not run: {brief(error)}") for code in own]
     done = {outcome.rule for outcome in outcomes}
     missing = [Outcome(code, "not covered", "the check gave no answer") for code in own if code not in done]
     return [*outcomes, *missing]
+
+
+def _memory(error: BaseException, batch: int) -> str:
+    return f"memory ran out ({brief(error)}); lower batch={batch}"
 
 
 def _explained(subject: Subject, plan: Plan, outcome: Outcome) -> Outcome:
