@@ -14,6 +14,7 @@ from tests.leaks.caches import FromZero, KeepsFirst, TopLeftChunk
 from tests.leaks.decoder import Attention, Cached, Decoder, Plain, decoder
 from tests.leaks.hugging import late_static, llama
 from tests.leaks.lengths import CASES as LENGTHS
+from tests.leaks.lengths import LogLength
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,12 @@ def test_where_the_length_matters_each_piece_is_held_against_its_own_length():
     length = Outcome("LB102", "fail", "for the sake of argument")
     assert checked(model, [length], length=14)["LB201"].verdict == "fail"  # cached keys keep their old base
     assert checked(decoder(model=Cached)(0), [length])["LB201"].verdict == "pass"
+
+
+def test_where_the_length_matters_padding_adds_no_finding_of_its_own():
+    model = decoder(model=Decoder, mixer=LogLength, num_hidden_layers=1)(0)
+    length = Outcome("LB102", "fail", "scaled by the logarithm of the whole length")
+    assert verdicts(checked(model, [length]))[:2] == ["pass", "pass"]
 
 
 def test_no_cut_lies_in_a_prefix_that_is_read_both_ways():

@@ -147,8 +147,15 @@ class Ways:
         for prompt in sorted({min(n - 3, pad + 2), min(n - 3, max((*self.periods, n // 2)) + 1)}):
             stop = min(n, prompt + _AFTER)
             source = Decoded(self.ids, tuple(range(prompt, stop + 1)), pad, mask, positions, 1, make)
+            expected: Source = whole.at([1], range(pad, stop), pad)
+            if self.by_prefix:
+                calls = [
+                    (a, b, Forward(self.ids[:, :b], mask[:, :b], positions[:, :b]))
+                    for a, b in source.pieces()
+                ]
+                expected = Joined(tuple(call.at([1], range(max(a, pad), b), pad) for a, b, call in calls))
             name = f"a prompt of {prompt - pad} padded on the left by {pad}, then token by token"
-            made.append(Comparison(name, whole.at([1], range(pad, stop), pad), source))
+            made.append(Comparison(name, expected, source))
         return made
 
 
