@@ -108,6 +108,13 @@ def test_arguments_are_those_of_every_forward_that_the_words_are_handed_to():
     assert closed.lacks("cache") == ("not applicable", "Closed.forward takes no cache")
 
 
+def test_a_compiled_model_takes_what_it_took_before():
+    made = Subject(torch.compile(honest(model=Decoder), backend="eager"), vocab=31)
+    assert all(made.accepts(name) for name in ("attention_mask", "position_ids", "past_key_values"))
+    llama = Subject(torch.compile(tiny("llama"), backend="eager"), vocab=31)
+    assert llama.is_hf and llama.lacks("token_type_ids")[0] == "not applicable"
+
+
 def test_what_kwargs_take_is_not_known_but_of_transformers():
     class Wrapped(nn.Sequential):
         def forward(self, ids, **kwargs):

@@ -51,12 +51,14 @@ class Subject:
             raise UncoveredError(f"{self.name} {told}")
         self.config: Any = text_config(model)
         self.seed = 0
-        self._forward: Callable[..., Any] = self.module.forward if self.module is not None else model
+        # What torch.compile made hands everything on to the module that it was made of.
+        self._own: Any = getattr(model, "_orig_mod", model)
+        self._forward: Callable[..., Any] = self._own.forward if self.module is not None else model
         self._names, self._open, self._first = _parameters(self._forward)
         # What a forward does not name it may hand on through **kwargs to that of the class which it extends.
         self._library = False  # whether the last of them is one of transformers: they name all that they take
         further = self._open
-        for kind in type(self.module).__mro__ if self.module is not None else ():
+        for kind in type(self._own).__mro__ if self.module is not None else ():
             if not further or kind is torch.nn.Module:
                 break
             if "forward" in vars(kind):
@@ -73,7 +75,7 @@ class Subject:
     def is_hf(self) -> bool:
         """Whether it is a model of transformers."""
         library = sys.modules.get("transformers.modeling_utils")
-        return library is not None and isinstance(self.model, library.PreTrainedModel)
+        return library is not None and isinstance(self._own, library.PreTrainedModel)
 
     @property
     def device(self) -> torch.device:
