@@ -34,7 +34,12 @@ def test_what_a_tile_size_wastes():
     assert blocks.wasted() == 1 - (128 * 129 // 2) / (3 * 64 * 64)
 
 
-@pytest.mark.parametrize("sides", [(0, 4), (4, 0), (-1, 4)])
-def test_sides_below_one_are_refused(sides):
-    with pytest.raises(lb.InputError, match="blocks: tile sides must be at least 1"):
+@pytest.mark.parametrize("sides", [(0, 4), (4, 0), (-1, 4), (2.0, 4), (4, 10**30)])
+def test_sides_that_are_none_are_refused(sides):
+    with pytest.raises(lb.InputError, match=r"(query|key)_size: a whole number .*is needed; got"):
         lb.Causal().spans(4).blocks(*sides)
+
+
+def test_tiles_may_be_larger_than_all_there_is():
+    blocks = lb.Causal().spans(4).blocks(10**18, np.uint8(200))
+    assert (blocks.n_partial, blocks.computed()) == (1, 16)

@@ -158,7 +158,7 @@ def test_numbers_that_are_not_finite_come_last_and_are_written_as_none(tmp_path)
 def test_an_unknown_column_is_refused_with_the_columns_there_are():
     with pytest.raises(InputError, match="heads: there is no column 'entropi'; sort by one of layer, head, "):
         head_table(tape()).sorted("entropi")
-    with pytest.raises(InputError, match="heads: at least 1 head is needed to show; got 0"):
+    with pytest.raises(InputError, match="top: a whole number of at least 1 is needed; got 0"):
         head_table(tape()).top(0)
 
 

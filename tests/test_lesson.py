@@ -120,10 +120,11 @@ def test_a_lesson_as_text():
     [
         (lambda: explain(-1), "at least 1 token is needed to have a product; got -1"),
         (lambda: explain(10_000_000), "10,000,000 tokens are too many for a lesson"),
-        (lambda: explain(4, queries=5), "5 queries do not fit; the queries are the last of the 4 tokens"),
-        (lambda: explain(4, queries=0), "0 queries do not fit; .* of the 4 tokens, at least 1"),
-        (lambda: explain(4, queries="2"), "'2' queries do not fit"),
+        (lambda: explain(4, queries=5), "queries: a whole number of at most 4 is needed; got 5"),
+        (lambda: explain(4, queries=0), "queries: a whole number of at least 1 is needed; got 0"),
+        (lambda: explain(4, queries="2"), "queries: a whole number is needed; got '2'"),
         (lambda: explain(None), "a text, a list of tokens, a number of tokens or a tape is needed; got None"),
+        (lambda: explain("a b", split=3), "split: a function from a text to tokens is needed; got 3"),
         (lambda: explain(3).row(3), "query 3: there are 3 queries; they are q0 to q2"),
         (lambda: explain(0), "explain: at least 1 token is needed to have a product; got 0"),
         (lambda: explain(3000).to_dict(), r"9,000,000 products to list, more than 4,000,000; .*--query"),
@@ -184,8 +185,8 @@ def test_a_tape_without_a_named_pattern_still_explains():
     ("options", "words"),
     [
         ({"pattern": "causal"}, "a tape knows its pattern and its queries"),
-        ({"layer": 1}, "layer 1: the tape has 1 layers, 0 to 0"),
-        ({"head": 2}, "head 2: layer 0 has 2 heads, 0 to 1"),
+        ({"layer": 1}, "layer 1: there are 1, 0 to 0"),
+        ({"head": 2}, "head 2: there are 2, 0 to 1"),
     ],
 )
 def test_a_tape_is_asked_for_what_it_has(options, words):

@@ -122,31 +122,41 @@ def test_a_million_queries_are_counted_exactly():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: lb.Window(0), "window: size must be at least 1; got 0"),
-        (lambda: lb.Window(2.0), "window: size must be a whole number; got 2.0"),
-        (lambda: lb.Window(True), "window: size must be a whole number; got True"),
-        (lambda: lb.First(-1), "first: count must be at least 0; got -1"),
-        (lambda: lb.Chunk(0), "chunk: size must be at least 1; got 0"),
+        (lambda: lb.Window(0), "window size: a whole number of at least 1 is needed; got 0"),
+        (lambda: lb.Window(2.0), "window size: a whole number is needed; got 2.0"),
+        (lambda: lb.Window(True), "window size: a whole number is needed; got True"),
+        (lambda: lb.First(-1), "first count: a whole number of at least 0 is needed; got -1"),
+        (lambda: lb.Chunk(0), "chunk size: a whole number of at least 1 is needed; got 0"),
         (lambda: lb.Documents([]), "documents: at least one length is needed, as in documents(3, 5)"),
         (lambda: lb.Documents(5), "documents: lengths are needed, as in documents(3, 5); got 5"),
-        (lambda: lb.Documents([3, 0]), "documents: lengths must be at least 1; got 0"),
-        (lambda: lb.Diagonal("1"), "diagonal: distance must be a whole number; got '1'"),
-        (lambda: lb.Window(10**19), "window: size must be at most 10**18; got 10000000000000000000"),
+        (lambda: lb.Documents([3, 0]), "documents length: a whole number of at least 1 is needed; got 0"),
+        (lambda: lb.Diagonal("1"), "diagonal distance: a whole number is needed; got '1'"),
+        (
+            lambda: lb.Window(10**19),
+            f"window size: a whole number of at most {10**18} is needed; got {10**19}",
+        ),
+        (
+            lambda: lb.Window(10**5000),
+            f"window size: a whole number of at most {10**18} is needed; got a huge number",
+        ),
+        (
+            lambda: lb.Documents(np.array(3)),
+            "documents: lengths are needed, as in documents(3, 5); got array(3)",
+        ),
+        (lambda: lb.Causal().spans(None), "n_queries: a whole number is needed; got None"),
+        (lambda: lb.Causal().to_flex_mask_mod("1"), "offset: a whole number is needed; got '1'"),
         (
             lambda: lb.Documents([2, 3]).spans(7),
             "documents: the lengths add up to 5 positions, but 7 were asked for; add the missing documents",
         ),
         (lambda: lb.Causal() & 3, "pattern: only patterns combine; got int 3"),
-        (
-            lambda: lb.Causal().spans(-1),
-            "spans: lengths must not be negative; got -1 queries and -1 keys",
-        ),
+        (lambda: lb.Causal().spans(-1), "n_queries: a whole number of at least 0 is needed; got -1"),
         (
             lambda: lb.Causal().spans(2**40, 2**40),
             "spans: 1099511627776 x 1099511627776 products cannot be numbered in 62 bits; split the rows",
         ),
-        (lambda: lb.Causal().spans(2.5), "spans: n_queries must be a whole number; got 2.5"),
-        (lambda: lb.Causal().spans(2, 3, "1"), "spans: offset must be a whole number; got '1'"),
+        (lambda: lb.Causal().spans(2.5), "n_queries: a whole number is needed; got 2.5"),
+        (lambda: lb.Causal().spans(2, 3, "1"), "offset: a whole number is needed; got '1'"),
     ],
 )
 def test_bad_input_is_told_in_words(make, words):

@@ -158,12 +158,14 @@ def test_a_model_that_states_no_context_has_none():
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda m, t: next_tokens(m, t, "x", k=0), "k: at least 1 token is needed; got 0"),
-    (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: at least 1 is needed; got 0"),
+    (lambda m, t: next_tokens(m, t, "x", k=0), "k: a whole number of at least 1 is needed; got 0"),
+    (lambda m, t: decode_steps(m, t, "x", steps=0), "steps: a whole number of at least 1 is needed; got 0"),
+    (lambda m, t: next_tokens(None, t, "x"), "model: a torch.nn.Module is needed; got NoneType"),
+    (lambda m, t: next_tokens(m, None, "x"), "tokenizer: one of transformers is needed; got NoneType"),
     (lambda m, t: next_tokens(m, t, "x", k=2.5), "k: a whole number is needed; got 2.5"),
     (lambda m, t: decode_steps(m, t, "x", steps=2.5), "steps: a whole number is needed; got 2.5"),
 ])  # fmt: skip
-def test_counts_that_are_none_are_refused(model_and_tokenizer, call, words):
+def test_arguments_that_are_none_are_refused(model_and_tokenizer, call, words):
     with pytest.raises(InputError, match=words):
         call(*model_and_tokenizer)
 

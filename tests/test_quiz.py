@@ -169,7 +169,7 @@ def test_json_keeps_the_answers_apart():
             "'nope' is no kind of question; the kinds are disallowed, count, complete",
         ),
         (lambda: generate([]), "no kind of question was given"),
-        (lambda: generate(n=-1), "0 to 10,000 questions can be asked for; got -1"),
+        (lambda: generate(n=-1), "n: a whole number of at least 0 is needed; got -1"),
         (lambda: generate(n=MOST + 1), "got 10001"),
         (lambda: generate(["complete"], 1)[0].grade("x"), "one of the letters a, b, c, d is needed; got 'x'"),
         (lambda: generate(["count"], 1)[0].grade("four"), "a whole number is needed; got 'four'"),

@@ -362,6 +362,10 @@ def test_models_that_cannot_be_recorded_are_refused_before_they_run():
 
     with pytest.raises(InputError, match=r"record: a torch\.nn\.Module is needed; got str"):
         record("gpt2")
+    with pytest.raises(InputError, match="to: a path is needed; got 5"):
+        record(Plain(), to=5)
+    with pytest.raises(InputError, match=r"tokenizer: something with decode\(ids\) is needed; got int"):
+        record(Plain(), tokenizer=5)
     with pytest.raises(RecordError, match="OptimizedModule: is compiled"):
         record(torch.compile(nn.Linear(2, 2)))
     inner = Plain()

@@ -148,8 +148,8 @@ class Parser {
     const small = numbers.find((one) => one < least);
     if (small !== undefined) {
       this.at = start;
-      const field = { window: "size", first: "count", chunk: "size", documents: "lengths", diagonal: "" }[name];
-      this.fail(`${name}: ${field} must be at least ${least}; got ${small}`);
+      const field = { window: "size", first: "count", chunk: "size", documents: "length", diagonal: "" }[name];
+      this.fail(`${name} ${field}: a whole number of at least ${least} is needed; got ${small}`);
     }
     if (name === "window" || name === "chunk") return { kind: name, size: number };
     if (name === "first") return first(number);

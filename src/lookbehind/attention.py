@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import overload
 
 import torch
 
+from lookbehind import checks
 from lookbehind.engines import choose
 from lookbehind.engines.observation import QUANTITIES, REDUCES, Observation, Wants
 from lookbehind.engines.problem import Problem
@@ -143,14 +144,13 @@ def observe(
             f"lse: float32 or float64 {list(expected)} on {q.device} is needed, as attend() returns it; "
             f"got {_name(lse.dtype)} {list(lse.shape)} on {lse.device}"
         )
-    if not isinstance(top, Integral) or isinstance(top, bool) or top < 0:
-        raise InputError(f"top: a whole number of keys, 0 or more, is needed; got {top!r}")
+    top = checks.whole("top", top, 0)
     if map_of not in QUANTITIES:
         raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(
         received=received,
         entropy=entropy,
-        top=int(top),
+        top=top,
         max_score=max_score,
         distance=distance,
         by_distance=by_distance,
@@ -273,7 +273,7 @@ def _number(name: str, value: object) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise InputError(f"{name}: a finite number is needed; got {value!r:.80}")
+        raise InputError(f"{name}: a finite number is needed; got {checks.shown(value)}")
     return number
 
 
@@ -292,8 +292,7 @@ def _spans(
 ) -> Spans:
     if isinstance(pattern, str):
         pattern = parse(pattern)
-    if offset is not None and (isinstance(offset, bool) or not isinstance(offset, Integral)):
-        raise InputError(f"offset: a whole number is needed; got {offset!r}")
+    offset = None if offset is None else checks.whole("offset", offset)
     if isinstance(pattern, Pattern):
         return pattern.spans(n_queries, n_keys, offset)
     if not isinstance(pattern, Spans):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -315,7 +314,9 @@ def _spans(
 
 def _masses(mass: Mapping[str, Pattern | Spans | str], problem: Spans) -> dict[str, Spans]:
     if not isinstance(mass, Mapping) or not all(isinstance(name, str) for name in mass):  # pyright: ignore
-        raise InputError(f"mass: patterns by name are needed, as in {{'sink': 'first(1)'}}; got {mass!r:.80}")
+        raise InputError(
+            f"mass: patterns by name are needed, as in {{'sink': 'first(1)'}}; got {checks.shown(mass)}"
+        )
     found: dict[str, Spans] = {}
     for name, one in mass.items():
         offset = None if isinstance(one, Spans) else problem.offset
@@ -330,20 +331,20 @@ def _masses(mass: Mapping[str, Pattern | Spans | str], problem: Spans) -> dict[s
 
 
 def _size(size: tuple[int, int], problem: Problem) -> tuple[int, int]:
-    whole = (
-        isinstance(size, (tuple, list))
-        and len(size) == 2
-        and all(isinstance(one, Integral) and not isinstance(one, bool) and one > 0 for one in size)
-    )
-    if not whole:
-        raise InputError(f"map: (rows, columns), two whole numbers of at least 1, is needed; got {size!r}")
-    return min(int(size[0]), problem.n_queries), min(int(size[1]), problem.n_keys)
+    sides = [checks.integer(side) or 0 for side in size] if isinstance(size, (tuple, list)) else []
+    if len(sides) != 2 or min(sides) < 1:
+        raise InputError(
+            f"map: (rows, columns), two whole numbers of at least 1, is needed; got {checks.shown(size)}"
+        )
+    return min(sides[0], problem.n_queries), min(sides[1], problem.n_keys)
 
 
 def _reduces(reduces: str | Sequence[str]) -> tuple[str, ...]:
     several = (reduces,) if isinstance(reduces, str) else reduces
     if not isinstance(several, (tuple, list)) or not several:
-        raise InputError(f"map_reduce: one or several of {', '.join(REDUCES)} are needed; got {reduces!r}")
+        raise InputError(
+            f"map_reduce: one or several of {', '.join(REDUCES)} are needed; got {checks.shown(reduces)}"
+        )
     for one in several:
         if one not in REDUCES:
             raise InputError(f"map_reduce: {one!r} is none of {', '.join(REDUCES)}")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookbehind import line
-from lookbehind.errors import InputError
+from lookbehind import checks, line
 from lookbehind.spans import Spans
+
+_MOST = 10**18  # of a tile's side: its places are counted in 64 bits
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,10 @@ def tile(spans: Spans, query_size: int, key_size: int) -> Blocks:
         query_size: queries in a tile, at least 1.
         key_size: keys in a tile, at least 1.
     """
-    if query_size < 1 or key_size < 1:
-        raise InputError(f"blocks: tile sides must be at least 1; got {query_size} x {key_size}")
+    query_size, key_size = (
+        checks.whole("query_size", query_size, 1, _MOST),
+        checks.whole("key_size", key_size, 1, _MOST),
+    )
     rows, columns = -(-spans.n_queries // query_size), -(-spans.n_keys // key_size)
     tile_row = spans.interval_rows() // query_size
     # Visited: each interval widened to whole tiles; overlapping and touching ones joined.

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.pattern import Diagonal, First
 from lookbehind.spans import Ints, Spans
@@ -102,9 +103,7 @@ class HeadTable:
 
     def top(self, count: int) -> HeadTable:
         """The first `count` heads."""
-        if count < 1:
-            raise InputError(f"heads: at least 1 head is needed to show; got {count}")
-        return HeadTable(self.heads[:count])
+        return HeadTable(self.heads[: checks.whole("top", count, 1)])
 
     def most(self, measure: str) -> Head | None:
         """The head with the largest number in a column, or None if no head has one."""

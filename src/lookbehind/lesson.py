@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.grammar import parse
 from lookbehind.pattern import Causal, Full, Pattern
@@ -61,15 +61,18 @@ def explain(
             raise InputError("explain: a tape knows its pattern and its queries; leave both out")
         return _of_tape(source, layer, head)
     tokens: tuple[str, ...] | None = None
+    if not callable(split):  # pyright: ignore[reportUnnecessaryComparison]
+        raise InputError(f"split: a function from a text to tokens is needed; got {checks.shown(split)}")
     if isinstance(source, str):
         tokens = tuple(split(source))
     elif isinstance(source, (list, tuple)):
         tokens = tuple(str(token) for token in cast("Sequence[Any]", source))
-    elif not isinstance(source, Integral) or isinstance(source, bool):
+    n = checks.integer(source) if tokens is None else len(tokens)
+    if n is None:
         raise InputError(
-            f"explain: a text, a list of tokens, a number of tokens or a tape is needed; got {source!r}"
+            "explain: a text, a list of tokens, a number of tokens or a tape is needed; "
+            f"got {checks.shown(source)}"
         )
-    n = int(cast(Integral, source)) if tokens is None else len(tokens)
     if n < 1:
         raise InputError(f"explain: at least 1 token is needed to have a product; got {n}")
     if n > LONGEST:
@@ -77,11 +80,7 @@ def explain(
             f"explain: {n:,} tokens are too many for a lesson, which goes up to {LONGEST:,}; "
             "count them with pattern.spans(n).count()"
         )
-    queries = n if queries is None else queries
-    if not isinstance(queries, Integral) or not 1 <= queries <= n:
-        raise InputError(
-            f"explain: {queries!r} queries do not fit; the queries are the last of the {n} tokens, at least 1"
-        )
+    queries = n if queries is None else checks.whole("queries", queries, 1, n)
     if not isinstance(pattern, Pattern):
         pattern = Causal() if pattern is None else parse(pattern)
     return Lesson(pattern.spans(queries, n), pattern, tokens)
@@ -125,7 +124,7 @@ class Lesson:
 
     def row(self, query: int) -> Row:
         """Everything about the query at position `query`."""
-        if query not in self.queries:
+        if checks.integer(query) not in self.queries:
             raise InputError(
                 f"query {query}: there are {len(self.queries)} queries; "
                 f"they are q{self.queries[0]} to q{self.queries[-1]}"
@@ -293,13 +292,8 @@ def _numbers(values: Any) -> NDArray[np.float64]:
 
 
 def _of_tape(tape: Any, layer: int, head: int) -> Lesson:
-    if not 0 <= layer < len(tape.layers):
-        raise InputError(
-            f"layer {layer}: the tape has {len(tape.layers)} layers, 0 to {len(tape.layers) - 1}"
-        )
+    layer = checks.one_of("layer", layer, len(tape.layers))
     recorded = tape.layers[layer]
-    n_heads = int(recorded.q.shape[0])
-    if not 0 <= head < n_heads:
-        raise InputError(f"head {head}: layer {layer} has {n_heads} heads, 0 to {n_heads - 1}")
+    head = checks.one_of("head", head, int(recorded.q.shape[0]))
     tokens = None if tape.tokens is None else tuple(tape.tokens)
     return Lesson(recorded.spans, recorded.spans.pattern(), tokens, Recorded(tape, layer, head))

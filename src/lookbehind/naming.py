@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.pattern import Causal, Chunk, Diagonal, Documents, First, Full, Pattern, Window
 from lookbehind.spans import Ints, Spans
@@ -84,7 +84,7 @@ def identify(weights_or_mask: Any) -> Pattern | None:
     >>> identify([[True, False, True], [False, True, False], [True, False, True]]) is None
     True
     """
-    array = _array(weights_or_mask)
+    array = checks.array("identify", weights_or_mask)
     if array.ndim != 2:
         raise InputError(
             f"identify: one heatmap [n_queries, n_keys] is needed; got shape {list(array.shape)}"
@@ -99,16 +99,6 @@ def identify(weights_or_mask: Any) -> Pattern | None:
         raise InputError("identify: +inf is neither a weight nor a score; mask it, or pass a bool array")
     scores = array.dtype.kind == "f" and bool((array[known] < 0).any())
     return recognise(Spans.from_mask(known & (array > _NEVER if scores else array != 0)))
-
-
-def _array(values: Any) -> NDArray[Any]:
-    if hasattr(values, "detach"):  # a torch tensor, told without importing torch; numpy has no bfloat16
-        values = values.detach().cpu()
-        values = (values.double() if values.is_floating_point() else values).numpy()
-    try:
-        return np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"identify: rows of one length are needed to make a heatmap; {error}") from None
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lookbehind import line
+from lookbehind import checks, line
 from lookbehind.errors import PatternError
 from lookbehind.line import Ints
-from lookbehind.spans import Spans, check_lengths, default_offset
+from lookbehind.spans import Spans, checked_lengths
 
 if TYPE_CHECKING:
     import torch
@@ -48,9 +48,7 @@ class Pattern:
             InputError: lengths are negative or too large to count.
             PatternError: the pattern does not reach these lengths (`documents`).
         """
-        n_keys, offset = default_offset(n_queries, n_keys, offset)
-        n_queries = int(n_queries)
-        check_lengths(n_queries, n_keys)
+        n_queries, n_keys, offset = checked_lengths(n_queries, n_keys, offset)
         pieces: list[tuple[Ints, ...]] = []
         for row in range(0, max(n_queries, 1), _ROWS):
             i = np.arange(row, min(row + _ROWS, n_queries), dtype=np.int64) + offset
@@ -65,6 +63,7 @@ class Pattern:
 
         FlexAttention numbers queries from 0: give `offset` = n_keys - n_queries where they are the last ones.
         """
+        offset = checks.whole("offset", offset)
 
         def mask_mod(batch: Any, head: Any, q_idx: torch.Tensor, kv_idx: torch.Tensor) -> torch.Tensor:
             return self._allowed(q_idx + offset, kv_idx)
@@ -84,7 +83,8 @@ class Pattern:
         """
         import torch
 
-        return torch.from_numpy(self.spans(n_queries, n_keys, offset).mask()).to(device)
+        at = checks.device("cpu" if device is None else device)
+        return torch.from_numpy(self.spans(n_queries, n_keys, offset).mask()).to(at)
 
     def __and__(self, other: Pattern) -> Pattern:
         return And(_flat(And, self, other))
@@ -152,7 +152,7 @@ class Window(Pattern):
     size: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _whole("window", "size", self.size, 1))
+        object.__setattr__(self, "size", _size("window size", self.size, 1))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return i - (self.size - 1), i + self.size
@@ -171,7 +171,7 @@ class First(Pattern):
     count: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "count", _whole("first", "count", self.count, 0))
+        object.__setattr__(self, "count", _size("first count", self.count, 0))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return np.zeros_like(i), np.full_like(i, min(self.count, n_keys))
@@ -190,7 +190,7 @@ class Chunk(Pattern):
     size: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", _whole("chunk", "size", self.size, 1))
+        object.__setattr__(self, "size", _size("chunk size", self.size, 1))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         start = i // self.size * self.size
@@ -210,12 +210,16 @@ class Documents(Pattern):
     lengths: tuple[int, ...]
 
     def __init__(self, lengths: Iterable[int]) -> None:
-        if not isinstance(lengths, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PatternError(f"documents: lengths are needed, as in documents(3, 5); got {lengths!r}")
-        whole = tuple(_whole("documents", "lengths", length, 1) for length in lengths)
-        if not whole:
+        try:
+            several = [*lengths]
+        except TypeError:
+            raise PatternError(
+                f"documents: lengths are needed, as in documents(3, 5); got {checks.shown(lengths)}"
+            ) from None
+        if not several:
             raise PatternError("documents: at least one length is needed, as in documents(3, 5)")
-        _whole("documents", "the sum of lengths", sum(whole), 1)
+        whole = tuple(_size("documents length", length, 1) for length in several)
+        _size("documents sum of lengths", sum(whole), 1)
         object.__setattr__(self, "lengths", whole)
 
     @cached_property
@@ -251,7 +255,7 @@ class Diagonal(Pattern):
     distance: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "distance", _whole("diagonal", "distance", self.distance, None))
+        object.__setattr__(self, "distance", _size("diagonal distance", self.distance, -_MOST))
 
     def _bounds(self, i: Ints, n_keys: int) -> tuple[Ints, Ints]:
         return i - self.distance, i - self.distance + 1
@@ -315,16 +319,11 @@ def _flat(kind: type[And] | type[Or], *patterns: Pattern) -> tuple[Pattern, ...]
     """The parts of a chain, so that (a & b) & c and a & (b & c) are the same value."""
     for pattern in patterns:
         if not isinstance(pattern, Pattern):
-            raise PatternError(f"pattern: only patterns combine; got {type(pattern).__name__} {pattern!r}")
+            raise PatternError(
+                f"pattern: only patterns combine; got {type(pattern).__name__} {checks.shown(pattern)}"
+            )
     return tuple(p for one in patterns for p in (one.parts if isinstance(one, kind) else (one,)))
 
 
-def _whole(pattern: str, name: str, value: Any, least: int | None) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
-        raise PatternError(f"{pattern}: {name} must be a whole number; got {value!r}")
-    number = int(value)  # numpy's own would wrap around, or turn positions into floats
-    if least is not None and number < least:
-        raise PatternError(f"{pattern}: {name} must be at least {least}; got {number}")
-    if abs(number) > _MOST:
-        raise PatternError(f"{pattern}: {name} must be at most 10**18; got {number}")
-    return number
+def _size(name: str, value: object, least: int) -> int:
+    return checks.whole(name, value, least, _MOST, PatternError)

@@ -12,11 +12,11 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from inspect import signature
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
 
@@ -150,7 +150,7 @@ def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextToken
     """
     import torch
 
-    _check("k", k, "at least 1 token is needed")
+    k = checks.whole("k", k, 1)
     _refuse_dropout(model)
     ids = encode(model, tokenizer, text)
     with torch.no_grad(), embedded(ids):
@@ -169,8 +169,7 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     """
     import torch
 
-    _check("steps", steps, "at least 1 is needed")
-    _check("k", k, "at least 1 token is needed")
+    steps, k = checks.whole("steps", steps, 1), checks.whole("k", k, 1)
     _refuse_dropout(model)
     taken = signature(model.forward).parameters
     if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
@@ -226,6 +225,8 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
     """
     import torch
 
+    if not all(callable(one) for one in (tokenizer, getattr(tokenizer, "decode", None))):
+        raise InputError(f"tokenizer: one of transformers is needed; got {type(tokenizer).__name__}")
     if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(f"text: one text is needed; got {type(text).__name__}")
     if not text:
@@ -331,21 +332,14 @@ def _logits(output: Any) -> torch.Tensor:
     return found
 
 
-def _check(name: str, number: Any, least: str) -> None:
-    if not isinstance(number, Integral):
-        raise InputError(f"{name}: a whole number is needed; got {number!r}")
-    if int(number) < 1:
-        raise InputError(f"{name}: {least}; got {number}")
-
-
-def _refuse_dropout(model: torch.nn.Module) -> None:
+def _refuse_dropout(model: Any) -> None:
     import torch
 
-    for name, module in model.named_modules():
+    for name, one in checks.module("model", model).named_modules():
         # Of all dimensions, for which PyTorch has no public name.
-        if module.training and isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.p > 0:  # pyright: ignore[reportPrivateUsage]
+        if one.training and isinstance(one, torch.nn.modules.dropout._DropoutNd) and one.p > 0:  # pyright: ignore[reportPrivateUsage]
             raise InputError(
-                f"{name}: dropout {module.p:g} is active, so what it says is random; call model.eval() first"
+                f"{name}: dropout {one.p:g} is active, so what it says is random; call model.eval() first"
             )
 
 

@@ -16,6 +16,7 @@ from random import Random
 
 import numpy as np
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.pattern import Causal, Documents, First, Full, Pattern, Window
 from lookbehind.questions import (
@@ -50,8 +51,7 @@ def generate(kinds: Sequence[str] | None = None, n: int = 6, seed: int = 0) -> l
             raise InputError(f"quiz: {kind!r} is no kind of question; the kinds are {', '.join(KINDS)}")
     if not kinds:
         raise InputError(f"quiz: no kind of question was given; the kinds are {', '.join(KINDS)}")
-    if not 0 <= n <= MOST:
-        raise InputError(f"quiz: 0 to {MOST:,} questions can be asked for; got {n}")
+    n = checks.whole("n", n, 0, MOST)
     return [KINDS[kinds[index % len(kinds)]](Random(f"{seed}:{index}")) for index in range(n)]
 
 

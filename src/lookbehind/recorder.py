@@ -37,6 +37,7 @@ from typing import Any
 
 import torch
 
+from lookbehind import checks
 from lookbehind.engines.observation import Observation
 from lookbehind.errors import InputError, RecordError
 from lookbehind.tape import Layer, Tape, load
@@ -69,16 +70,18 @@ def record(
             observed as it runs, on the model's device, and only what `Recorder.statistics` gives is kept.
 
     Raises:
-        InputError: `model` is no module, `to` is not a new directory, or `keep` is neither of the two.
+        InputError: `model` is no module, `to` is not a new directory, `tokenizer` cannot decode, or `keep` is
+            neither of the two.
         RecordError: the model cannot be recorded exactly, or is being recorded already.
     """
-    if not isinstance(model, torch.nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"record: a torch.nn.Module is needed; got {type(model).__name__}")
+    checks.module("record", model)
     if keep not in ("tape", "statistics"):
-        raise InputError(f"record: keep is 'tape' or 'statistics'; got {keep!r}")
+        raise InputError(f"record: keep is 'tape' or 'statistics'; got {checks.shown(keep)}")
+    if tokenizer is not None and not callable(getattr(tokenizer, "decode", None)):
+        raise InputError(f"tokenizer: something with decode(ids) is needed; got {type(tokenizer).__name__}")
     if keep == "statistics" and to is not None:
         raise InputError("record: statistics are kept in memory, and `to` is for a tape; leave one out")
-    return Recorder(model, None if to is None else Path(to), tokenizer, keep == "statistics")
+    return Recorder(model, None if to is None else checks.path("to", to), tokenizer, keep == "statistics")
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lookbehind import line
+from lookbehind import checks, line
 from lookbehind.errors import InputError
 from lookbehind.line import Ints
 
@@ -26,16 +26,24 @@ _LIMIT = 2**62
 _DRAWN = 64  # the widest triangle that is drawn cell by cell
 
 
-def default_offset(n_queries: int, n_keys: int | None, offset: int | None) -> tuple[int, int]:
-    """The (n_keys, offset) that are meant when they are left out: the queries are the last positions."""
-    n_keys = n_queries if n_keys is None else n_keys
-    for name, value in (("n_queries", n_queries), ("n_keys", n_keys), ("offset", offset)):
-        if value is not None and (not isinstance(value, (int, np.integer)) or isinstance(value, bool)):
-            raise InputError(f"spans: {name} must be a whole number; got {value!r}")
-    offset = int(n_keys) - int(n_queries) if offset is None else int(offset)
-    if abs(offset) > _LIMIT:
-        raise InputError(f"spans: offset must lie within 2^62 of position 0; got {offset}")
-    return int(n_keys), offset
+def checked_lengths(n_queries: int, n_keys: int | None, offset: int | None) -> tuple[int, int, int]:
+    """(n_queries, n_keys, offset) with those that are meant where they are left out: the queries come last.
+
+    Raises:
+        InputError: one is no whole number, or pairs could not be numbered in 62 bits.
+    """
+    n_queries = checks.whole("n_queries", n_queries, 0)
+    n_keys = n_queries if n_keys is None else checks.whole("n_keys", n_keys, 0)
+    if n_queries * (n_keys + 1) >= _LIMIT:
+        raise InputError(
+            f"spans: {checks.shown(n_queries)} x {checks.shown(n_keys)} products cannot be numbered in 62 "
+            "bits; split the rows"
+        )
+    return (
+        n_queries,
+        n_keys,
+        n_keys - n_queries if offset is None else checks.whole("offset", offset, -_LIMIT, _LIMIT),
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,17 +70,11 @@ class Spans:
     stops: Ints
 
     def __post_init__(self) -> None:
-        check_lengths(self.n_queries, self.n_keys)
+        lengths = checked_lengths(self.n_queries, self.n_keys, self.offset)
+        for name, value in zip(("n_queries", "n_keys", "offset"), lengths, strict=True):
+            object.__setattr__(self, name, value)
         for name in ("row_ptr", "starts", "stops"):
-            array = getattr(self, name)
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "i" or array.ndim != 1:
-                got = (
-                    f"{array.dtype} {[*array.shape]}"
-                    if isinstance(array, np.ndarray)
-                    else type(array).__name__
-                )
-                raise InputError(f"spans: {name} must be a whole-number array with one axis; got {got}")
-            object.__setattr__(self, name, array.astype(np.int64, copy=False))
+            object.__setattr__(self, name, _integers(name, getattr(self, name)))
         if self.row_ptr.shape != (self.n_queries + 1,) or self.starts.shape != self.stops.shape:
             raise InputError(
                 f"spans: {self.n_queries} queries need {self.n_queries + 1} row pointers and as many starts "
@@ -112,25 +114,25 @@ class Spans:
             mask: bool [n_queries, n_keys], True where the query reads the key. An array or a torch tensor.
             offset: absolute position of the first query; n_keys - n_queries unless given.
         """
-        array = np.asarray(mask)
-        if array.ndim != 2 or array.dtype != np.bool_:
+        cells = checks.array("mask", mask)
+        if cells.ndim != 2 or cells.dtype != np.bool_:
             raise InputError(
-                f"mask: a bool array [n_queries, n_keys] is needed; got {array.dtype} of shape "
-                f"{list(array.shape)}; for additive masks pass `mask == 0`"
+                f"mask: a bool array [n_queries, n_keys] is needed; got {cells.dtype} of shape "
+                f"{list(cells.shape)}; for additive masks pass `mask == 0`"
             )
-        n_queries, n_keys = array.shape
+        n_queries, n_keys, at = checked_lengths(cells.shape[0], cells.shape[1], offset)
         edges = np.zeros((n_queries, n_keys + 1), dtype=np.int8)
-        edges[:, :-1] = array
-        edges[:, 1:] -= array
+        edges[:, :-1] = cells
+        edges[:, 1:] -= cells
         rows, starts = np.nonzero(edges == 1)
         stops = np.nonzero(edges == -1)[1]
         counts = np.bincount(rows, minlength=n_queries)
-        n_keys, offset = default_offset(n_queries, n_keys, offset)
-        return cls.from_counts(counts, starts, stops, n_keys, offset)
+        return cls.from_counts(counts, starts, stops, n_keys, at)
 
     @classmethod
     def from_counts(cls, counts: Ints, starts: Ints, stops: Ints, n_keys: int, offset: int) -> Spans:
         """From the number of intervals in each row, and all intervals row by row."""
+        counts = _integers("counts", counts)
         row_ptr = np.zeros(len(counts) + 1, dtype=np.int64)
         np.cumsum(counts, out=row_ptr[1:])
         return cls(len(counts), n_keys, offset, row_ptr, starts, stops)
@@ -141,6 +143,8 @@ class Spans:
 
         This is how a prompt and the decode steps after it become one triangle.
         """
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(part, Spans) for part in parts):
+            raise InputError(f"stack: a list of Spans is needed; got {checks.shown(parts)}")
         if not parts:
             raise InputError("spans: nothing to stack; give at least one part")
         position = parts[0].offset
@@ -179,8 +183,8 @@ class Spans:
     def intervals(self, query: int) -> list[tuple[int, int]]:
         """The half-open key intervals of one query (a row number), ascending."""
         row = self._row(query)
-        part = slice(int(self.row_ptr[row]), int(self.row_ptr[row + 1]))
-        return list(zip(self.starts[part].tolist(), self.stops[part].tolist(), strict=True))
+        mine = slice(int(self.row_ptr[row]), int(self.row_ptr[row + 1]))
+        return list(zip(self.starts[mine].tolist(), self.stops[mine].tolist(), strict=True))
 
     def keys(self, query: int) -> list[int]:
         """Every key that query `query` (a row number) reads, ascending."""
@@ -194,8 +198,7 @@ class Spans:
     def allows(self, query: int, key: int) -> bool:
         """Whether query `query` (a row number) reads key `key`."""
         row = self._row(query)
-        if not 0 <= key < self.n_keys:
-            raise InputError(f"key {key}: there are {self.n_keys} keys, 0 to {self.n_keys - 1}")
+        key = checks.one_of("key", key, self.n_keys)
         first, last = int(self.row_ptr[row]), int(self.row_ptr[row + 1])
         found = first + int(np.searchsorted(self.starts[first:last], key, side="right")) - 1
         return found >= first and key < int(self.stops[found])
@@ -217,11 +220,11 @@ class Spans:
 
     def region(self, queries: slice = slice(None), keys: slice = slice(None)) -> Spans:
         """The same spans for a range of rows and of keys, renumbered from 0; the offset follows."""
-        first, last = _bounds(queries, self.n_queries)
-        low, high = _bounds(keys, self.n_keys)
-        part = slice(int(self.row_ptr[first]), int(self.row_ptr[last]))
-        starts = np.maximum(self.starts[part], low) - low
-        stops = np.minimum(self.stops[part], high) - low
+        first, last = checks.part("queries", queries, self.n_queries)
+        low, high = checks.part("keys", keys, self.n_keys)
+        inside = slice(int(self.row_ptr[first]), int(self.row_ptr[last]))
+        starts = np.maximum(self.starts[inside], low) - low
+        stops = np.minimum(self.stops[inside], high) - low
         kept = starts < stops
         before = np.zeros(len(kept) + 1, dtype=np.int64)
         np.cumsum(kept, out=before[1:])
@@ -303,11 +306,7 @@ class Spans:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _row(self, query: int) -> int:
-        if not isinstance(query, (int, np.integer)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InputError(f"query: a whole number is needed; got {query!r}")
-        if not 0 <= query < self.n_queries:
-            raise InputError(f"query {query}: there are {self.n_queries} queries, 0 to {self.n_queries - 1}")
-        return query
+        return checks.one_of("query", query, self.n_queries)
 
     def _match(self, other: Spans) -> None:
         if not isinstance(other, Spans):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -335,18 +334,8 @@ class Spans:
         return Spans.from_counts(*cut, n_keys=self.n_keys, offset=self.offset)
 
 
-def check_lengths(n_queries: int, n_keys: int) -> None:
-    """Refuse lengths that are negative or whose pair numbers would not fit in 62 bits."""
-    if n_queries < 0 or n_keys < 0:
-        raise InputError(f"spans: lengths must not be negative; got {n_queries} queries and {n_keys} keys")
-    if int(n_queries) * (int(n_keys) + 1) >= _LIMIT:
-        raise InputError(
-            f"spans: {n_queries} x {n_keys} products cannot be numbered in 62 bits; split the rows"
-        )
-
-
-def _bounds(part: slice, length: int) -> tuple[int, int]:
-    first, last, step = part.indices(length)
-    if step != 1:
-        raise InputError(f"region: a step of {step} would leave gaps; use a step of 1")
-    return first, max(first, last)
+def _integers(name: str, value: object) -> Ints:
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "i" or value.ndim != 1:
+        got = f"{value.dtype} {[*value.shape]}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise InputError(f"spans: {name} must be a whole-number array with one axis; got {got}")
+    return value.astype(np.int64, copy=False)

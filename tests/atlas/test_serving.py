@@ -103,7 +103,7 @@ def test_what_cannot_be_shown_is_refused_and_nothing_stays_open(tmp_path):
     before = mine()
     for words, more in (
         (f"127.0.0.1 port {port}: cannot be listened on", {"port": port}),
-        ("port 70000: ports are 1 to 65535", {"port": 70000}),
+        ("port: a whole number of at most 65535 is needed; got 70000", {"port": 70000}),
         ("no.such.host.invalid port 0: cannot be listened on", {"host": "no.such.host.invalid"}),
         ("missing.json: cannot be read", {"audit": tmp_path / "missing.json"}),
     ):

@@ -71,10 +71,10 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
         (["-o", "map.html", "--sheet"], "map.html: the name of a contact sheet must end in .png"),
         (["-o", "no/map.png"], "no/map.png: there is no directory no; create it first"),
         (["-o", "dir.png"], "dir.png: is a directory; name a file"),
-        (["-o", "m.png", "--layer", 2], "layer 2: the tape has 2 layers, 0 to 1"),
-        (["-o", "m.png", "--head", 4], "head 4: layer 0 has 4 heads, 0 to 3"),
+        (["-o", "m.png", "--layer", 2], "layer 2: there are 2, 0 to 1"),
+        (["-o", "m.png", "--head", 4], "head 4: there are 4, 0 to 3"),
         (["-o", "m.png", "--pool", "median"], "pool 'median': choose one of mean, max, sum"),
-        (["-o", "m.png", "--size", 0], "size 0: a map needs at least 1 pixel a side"),
+        (["-o", "m.png", "--size", 0], "size: a whole number of at least 1 is needed; got 0"),
         (
             ["-o", "m.png", "--queries", "5"],
             "queries '5': give a range of positions as first:end, as in 100:140",
@@ -91,9 +91,9 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
             ["-o", "m.html", "--heads", "0.1", "--head", 1],
             "heads: give --heads, or --layer and --head; not both",
         ),
-        (["-o", "m.html", "--heads", "0.4"], "head 4: layer 0 has 4 heads, 0 to 3"),
-        (["-o", "m.html", "--layer", 2], "layer 2: the tape has 2 layers, 0 to 1"),
-        (["-o", "m.html", "--levels", 1], "levels 1: the tape has levels 0 to 0"),
+        (["-o", "m.html", "--heads", "0.4"], "head 4: there are 4, 0 to 3"),
+        (["-o", "m.html", "--layer", 2], "layer 2: there are 2, 0 to 1"),
+        (["-o", "m.html", "--levels", 1], "levels: a whole number of at most 0 is needed; got 1"),
     ],
 )
 def test_bad_input_is_said_in_words_and_writes_nothing(recorded, tmp_path, monkeypatch, arguments, words):

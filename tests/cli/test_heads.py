@@ -43,7 +43,7 @@ def test_sorted_and_cut(recorded):
             ["--sort", "sinks"],
             "heads: there is no column 'sinks'; sort by one of layer, head, pattern, entropy",
         ),
-        (["--top", 0], "heads: at least 1 head is needed to show; got 0"),
+        (["--top", 0], "top: a whole number of at least 1 is needed; got 0"),
         (["--json", "--csv"], "heads: --json and --csv are two formats; choose one"),
     ],
 )

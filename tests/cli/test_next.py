@@ -51,8 +51,8 @@ def test_a_bar_is_as_long_as_its_share(share, cells):
     [
         ([""], "text: it is empty; give at least one token to read"),
         ([], "text: give a text or --file, one of the two; got neither"),
-        (["x", "-k", 0], "k: at least 1 token is needed; got 0"),
-        (["x", "--steps", 0], "steps: at least 1 is needed; got 0"),
+        (["x", "-k", 0], "k: a whole number of at least 1 is needed; got 0"),
+        (["x", "--steps", 0], "steps: a whole number of at least 1 is needed; got 0"),
         (["x", "-m", "./none"], "model ./none: there is no such directory; give a local directory, a hub id"),
         (["x" * 900, *TINY], "but the model's context is 64; shorten it or choose another model"),
         (["x", "-m", "tests.models:bare"], "came without a tokenizer"),

@@ -86,7 +86,7 @@ def test_record_as_json(tmp_path):
         (["-o", "a.tape", "-f", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["x", "-o", "taken"], "taken: exists already; choose another name or remove it first"),
         (["x", "-o", "no/where/a.tape"], "a.tape: there is no directory no/where; create it first"),
-        (["x", "-o", "a.tape", "-g", -1], "generate: a number of tokens is needed, 0 or more; got -1"),
+        (["x", "-o", "a.tape", "-g", -1], "generate: a whole number of at least 0 is needed; got -1"),
         (
             ["x", "-o", "a.tape", "-g", 900, *TINY],
             "and 900 more are to be generated, but the model's context is 64",

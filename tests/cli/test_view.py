@@ -69,7 +69,7 @@ def test_what_is_no_tape_is_one_clear_line(tmp_path, stored):
     layer = damaged / "layer-00000.safetensors"
     layer.write_bytes(layer.read_bytes()[:40])
     assert "damaged" in refused("view", damaged, "--no-open")
-    assert "ports are 1 to 65535" in refused("view", stored, "--no-open", "--port", 99999)
+    assert "port: a whole number of at most 65535" in refused("view", stored, "--no-open", "--port", 99999)
     assert "cannot be read" in refused("view", stored, "--no-open", "--audit", tmp_path / "none.json")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def export(
         InputError: the ending, layer, head, size, pool or level is none, what was asked for does not fit into
             a page, or the file cannot be written.
     """
-    path = Path(path)
+    path = checks.path("export", path)
     ending = path.suffix.lower()
     if ending not in (".png", ".html") or (sheet and ending != ".png"):
         choices = ".png" if sheet else ".png or .html"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lookbehind import checks
 from lookbehind.atlas.cache import Cache
 from lookbehind.atlas.coarse import Coarse
 from lookbehind.atlas.facts import facts
@@ -19,6 +20,7 @@ from lookbehind.atlas.geometry import THUMB, TILE, Geometry, TileName
 from lookbehind.atlas.kept import Kept
 from lookbehind.atlas.lens import Lens
 from lookbehind.atlas.onehead import OneHead, RowNumbers
+from lookbehind.atlas.plate import check_head
 from lookbehind.atlas.pyramid import BASE, NUMBERED
 from lookbehind.atlas.sheaf import Key
 from lookbehind.atlas.sight import Sight, padded
@@ -103,7 +105,7 @@ class Charts:
         Raises:
             InputError: there is no such query.
         """
-        check("query", query, self.tape.n_queries)
+        checks.one_of("query", query, self.tape.n_queries)
         said = self.tape.predictions
         if said is None or not bool(said.known[query]):
             return None
@@ -137,7 +139,7 @@ class Charts:
             InputError: there is no such tile.
             LookbehindError: the pass that would make it failed.
         """
-        self.check_head(name.layer, name.head)
+        check_head(self.tape, name.layer, name.head)
         rows, keys = self.geometry.place(name.z, name.y, name.x)
         kept = self._frames.get((name, lens, pool))
         if kept is not None:
@@ -172,7 +174,7 @@ class Charts:
 
     def thumb(self, layer: int, head: int) -> Frame | Job:
         """A head at a glance: its largest weights at the level of at most 128 pixels a side."""
-        self.check_head(layer, head)
+        check_head(self.tape, layer, head)
         name = ("thumb", layer, head)
         kept = self._frames.get(name)
         if kept is not None:
@@ -208,8 +210,8 @@ class Charts:
 
     def row(self, layer: int, head: int, query: int) -> Job:
         """Exact weights of one query: float32 [n_keys], NaN where none was computed."""
-        self.check_head(layer, head)
-        check("query", query, self.tape.n_queries)
+        check_head(self.tape, layer, head)
+        checks.one_of("query", query, self.tape.n_queries)
 
         def make() -> Floats:
             return self.cells_of(layer, head, slice(query, query + 1), slice(0, self.tape.n_keys))[2][0]
@@ -218,8 +220,8 @@ class Charts:
 
     def column(self, layer: int, head: int, key: int) -> Job:
         """Exact weights on one key: float32 [n_queries], NaN where none was computed."""
-        self.check_head(layer, head)
-        check("key", key, self.tape.n_keys)
+        check_head(self.tape, layer, head)
+        checks.one_of("key", key, self.tape.n_keys)
 
         numbers, rows = self.numbers(layer, head), np.arange(self.tape.n_queries)
         cost = self.tape.n_queries + numbers.unknown(rows) * self.tape.n_keys // 2
@@ -234,7 +236,7 @@ class Charts:
 
     def cells(self, layer: int, head: int, rows: slice, keys: slice) -> Job:
         """q.k, score and weight of each product: float32 [3, rows, keys], NaN where none was computed."""
-        self.check_head(layer, head)
+        check_head(self.tape, layer, head)
         for what, part, length in (("q", rows, self.tape.n_queries), ("k", keys, self.tape.n_keys)):
             if not 0 <= part.start < part.stop <= length or part.stop - part.start > CELLS:
                 raise InputError(
@@ -267,7 +269,7 @@ class Charts:
 
         `state` is "ready" or "working"; what is not yet known is NaN or left out.
         """
-        self.check_head(layer, head)
+        check_head(self.tape, layer, head)
         key, numbers = Key(layer, head, PLAIN), self.numbers(layer, head)
         arrays = self._coarse.arrays(key)
         if arrays is not None:
@@ -310,11 +312,6 @@ class Charts:
 
     # -- what jobs stand on -----------------------------------------------------------------------------
 
-    def check_head(self, layer: int, head: int) -> None:
-        """Refuses a head that the tape does not have."""
-        check("layer", layer, len(self.tape.layers))
-        check("head", head, self.tape.layers[layer].n_heads)
-
     def numbers(self, layer: int, head: int, skip: int = 0) -> RowNumbers:
         """What is known of a head's rows, over all keys but the first `skip`."""
         name = (layer, head, skip)
@@ -352,13 +349,6 @@ def sampled(
     if pool == "sum":  # of all products: as if the others were like those looked at
         found = found * sight.counts(rows, keys, z)
     return Frame.of(padded(found, *shape), sight.signed).sampled()
-
-
-def check(what: str, number: int, count: int) -> int:
-    """The number, refused if it is not one of `count`."""
-    if not 0 <= number < count:
-        raise InputError(f"{what} {number}: there are {count}, 0 to {count - 1}")
-    return number
 
 
 def own_memory() -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from lookbehind import checks
 from lookbehind.atlas.charts import Charts
 from lookbehind.atlas.frame import Frame
 from lookbehind.atlas.geometry import THUMB, Geometry
@@ -94,8 +95,8 @@ class _Making:
             raise InputError("export: the tape holds no attention layer; there is nothing to look at")
         self.tape, self.title = tape, title
         self.geometry = Geometry(tape.n_queries, tape.n_keys)
-        if level is not None and not 0 <= level <= self.geometry.top:
-            raise InputError(f"levels {level}: the tape has levels 0 to {self.geometry.top}")
+        if level is not None:
+            checks.whole("levels", level, 0, self.geometry.top)
         self.asked, self.level = heads, level
         self.packed = Packed()
         self.maps: dict[str, dict[str, Any]] = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lookbehind import checks
 from lookbehind.atlas.onehead import unfit
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
@@ -63,8 +64,7 @@ class Plate:
         check_head(tape, layer, head)
         if pool not in POOLS:
             raise InputError(f"pool {pool!r}: choose one of {', '.join(POOLS)}")
-        if size < 1:
-            raise InputError(f"size {size}: a map needs at least 1 pixel a side")
+        size = checks.whole("size", size, 1)
         if why := unfit(tape.layers[layer], head):
             raise InputError(why)
         whole = tape.layers[layer].spans
@@ -123,13 +123,8 @@ class Plate:
 
 def check_head(tape: Tape, layer: int, head: int) -> None:
     """Refuses a layer or head that the tape does not have."""
-    if not 0 <= layer < len(tape.layers):
-        raise InputError(
-            f"layer {layer}: the tape has {len(tape.layers)} layers, 0 to {len(tape.layers) - 1}"
-        )
-    n_heads = tape.layers[layer].q.shape[0]
-    if not 0 <= head < n_heads:
-        raise InputError(f"head {head}: layer {layer} has {n_heads} heads, 0 to {n_heads - 1}")
+    layer = checks.one_of("layer", layer, len(tape.layers))
+    checks.one_of("head", head, tape.layers[layer].n_heads)
 
 
 def position_ticks(length: int, first: int = 0, most: int = 8) -> list[int]:
@@ -144,7 +139,7 @@ def position_ticks(length: int, first: int = 0, most: int = 8) -> list[int]:
 
 def _within(name: str, part: slice, length: int) -> slice:
     """A slice with both ends, refused where nothing is left to draw."""
-    start, stop, _ = part.indices(length)
+    start, stop = checks.part(name, part, length)
     if start >= stop:
         raise InputError(
             f"{name} {part.start}:{part.stop}: nothing to draw; the tape has {length:,}, 0 to {length - 1}"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from lookbehind import checks
 from lookbehind.atlas.cache import Cache, digest_of
 from lookbehind.atlas.charts import Charts
 from lookbehind.atlas.influence import read_influence
@@ -118,7 +119,7 @@ def view(
     Raises:
         InputError: the tape has no layers, the report is none, or the address cannot be listened on.
     """
-    influence = None if audit is None else read_influence(Path(audit))
+    influence = None if audit is None else read_influence(checks.path("audit", audit))
     listener = listening(host, port)
     room: tempfile.TemporaryDirectory[str] | None = None
     try:
@@ -127,7 +128,7 @@ def view(
             room = tempfile.TemporaryDirectory(prefix="lookbehind-")
             charts = Charts(tape, cache=Cache(Path(room.name), "", warn), influence=influence)
         else:
-            path = Path(stored).absolute()
+            path = checks.path("directory", stored).absolute()
             cache = Cache(path.with_name(f"{path.name}.atlas"), digest_of(path), warn)
             charts = Charts(tape, path.name, cache, influence)
     except BaseException:
@@ -147,8 +148,7 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the host is none of this machine's, or the port is taken.
     """
-    if not 0 <= port < 65536:
-        raise InputError(f"port {port}: ports are 1 to 65535, 0 for a free one")
+    checks.whole("port", port, 0, 65535)
     made = None
     try:
         family = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]

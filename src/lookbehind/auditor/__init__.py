@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from lookbehind import checks
 from lookbehind.auditor import rules
 from lookbehind.auditor.declared import no_decoder
 from lookbehind.auditor.evidence import decide
@@ -307,15 +308,15 @@ def _check(expect: Any, seeds: Any, **numbers: Any) -> None:
             f"expect: a pattern is needed, as lb.Causal() | lb.First(4); got {type(expect).__name__}"
         )
     for name, number in numbers.items():
-        if number is not None and not isinstance(number, int):
-            raise InputError(f"{name}: a whole number is needed; got {number!r}")
+        if number is not None:
+            checks.whole(name, number)
     length, batch = numbers["length"], numbers["batch"]
     if length is not None and length < 2:
         raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
     if batch < 1:
         raise InputError(f"batch: at least 1 row is needed; got {batch}")
-    if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):
-        raise InputError(f"seeds: whole numbers are needed, as (0, 1, 2); got {seeds!r}")
+    if not isinstance(seeds, Sequence) or any(checks.integer(seed) is None for seed in seeds):
+        raise InputError(f"seeds: whole numbers are needed, as (0, 1, 2); got {checks.shown(seeds)}")
     if not seeds:
         raise InputError("seeds: at least one is needed")
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from lookbehind import checks
 from lookbehind.cli.common import JsonOption, at_least, console, print_json, working
 from lookbehind.errors import InputError
 from lookbehind.heads import COLUMNS, HeadTable, cell
@@ -37,8 +38,8 @@ def heads(
         raise InputError("heads: --json and --csv are two formats; choose one")
     if sort is not None and sort not in COLUMNS:
         raise InputError(f"heads: there is no column {sort!r}; sort by one of {', '.join(COLUMNS)}")
-    if top is not None and top < 1:
-        raise InputError(f"heads: at least 1 head is needed to show; got {top}")
+    if top is not None:
+        checks.whole("top", top, 1)
     from lookbehind.tape import load
 
     with working("observing every product"):

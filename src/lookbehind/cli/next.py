@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from lookbehind import checks
 from lookbehind.cli.common import (
     FileOption,
     JsonOption,
@@ -24,7 +25,6 @@ from lookbehind.cli.common import (
     some,
     working,
 )
-from lookbehind.errors import InputError
 from lookbehind.predict import Decoding, NextTokens, decode_steps, next_tokens
 
 _BAR = 24
@@ -47,10 +47,9 @@ def next_(
     those that a model without one would compute again.
     """
     prompt = read_text(text, file)
-    if k < 1:
-        raise InputError(f"k: at least 1 token is needed; got {k}")
-    if steps is not None and steps < 1:
-        raise InputError(f"steps: at least 1 is needed; got {steps}")
+    checks.whole("k", k, 1)
+    if steps is not None:
+        checks.whole("steps", steps, 1)
     with working("loading the model"):
         loaded, tokenizer = load_model(model)
         need_tokenizer(model, tokenizer)

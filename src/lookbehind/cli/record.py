@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookbehind import checks
 from lookbehind.cli.common import (
     FileOption,
     JsonOption,
@@ -52,8 +53,7 @@ def record(
         raise InputError("record: say where the tape goes, as in -o run.tape")
     prompt = read_text(text, file)
     check_new(out)
-    if generate < 0:
-        raise InputError(f"generate: a number of tokens is needed, 0 or more; got {generate}")
+    checks.whole("generate", generate, 0)
     with working("loading the model"):
         loaded, tokenizer = load_model(model)
         need_tokenizer(model, tokenizer)

@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lookbehind import checks
 from lookbehind.errors import InputError, LookbehindError, StorageError, TapeError
 from lookbehind.grammar import parse
 from lookbehind.spans import Spans
@@ -44,7 +45,7 @@ def load(directory: str | Path) -> Tape:
     Raises:
         TapeError: the directory is no tape, or a file of it is damaged; the message names the file.
     """
-    directory = Path(directory)
+    directory = checks.path("load", directory)
     _check_name(directory)
     index = read(directory)
     if index.segments:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from lookbehind import checks
 from lookbehind.attention import logsumexp, observe
 from lookbehind.engines.observation import Observation
 from lookbehind.errors import InputError
@@ -197,7 +198,7 @@ class Tape:
 
     def layer(self, layer: int) -> Layer:
         """Layer number `layer`; negative numbers count from the last."""
-        return self.layers[_index("layer", layer, self.n_layers)]
+        return self.layers[checks.one_of("layer", layer, self.n_layers, from_last=True)]
 
     def weights(
         self,
@@ -259,9 +260,9 @@ class Tape:
             queries, keys: the region; everything unless given.
         """
         found = self.layer(layer)
-        one = slice(head := _index("head", head, found.n_heads), head + 1)
-        part = found.part(one, *_region(queries, keys))
-        side = (size, size) if isinstance(size, int) else size
+        one = slice(head := checks.one_of("head", head, found.n_heads, from_last=True), head + 1)
+        part = found.part(one, *_region(found, queries, keys))
+        side = size if isinstance(size, (tuple, list)) else (size, size)
         seen = observe(
             part.q[None],
             part.k[None],
@@ -296,7 +297,7 @@ class Tape:
         Raises:
             InputError: there is no such row, or what the model said after it was not recorded.
         """
-        row = _index("query", query, self.n_queries)
+        row = checks.one_of("query", query, self.n_queries, from_last=True)
         said = self._said("next")
         if not said.known[row]:
             known = said.known.nonzero().flatten().tolist()
@@ -352,10 +353,11 @@ class Tape:
         """
         from lookbehind.tape.files import save
 
-        save(self, Path(directory))
+        save(self, checks.path("save", directory))
 
     def to(self, device: torch.device | str) -> Tape:
         """The same tape with its tensors on a device, where its questions are then answered."""
+        device = checks.device(device)
 
         def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
             return None if tensor is None else tensor.to(device)
@@ -402,13 +404,13 @@ class Tape:
         self, layer: int, head: int, query: int | None, queries: slice | None, keys: slice | None
     ) -> tuple[Layer, bool]:
         found = self.layer(layer)
-        head = _index("head", head, found.n_heads)
+        head = checks.one_of("head", head, found.n_heads, from_last=True)
         if query is not None:
             if queries is not None:
                 raise InputError("weights: give one query or a slice of queries, not both")
-            row = _index("query", query, found.n_queries)
+            row = checks.one_of("query", query, found.n_queries, from_last=True)
             queries = slice(row, row + 1)
-        rows, columns = _region(queries, keys)
+        rows, columns = _region(found, queries, keys)
         part = found.part(slice(head, head + 1), rows, columns)
         if part.n_queries * part.n_keys > _CELLS:
             raise InputError(
@@ -434,18 +436,8 @@ def join(pieces: Sequence[Sequence[Layer]]) -> Iterator[Layer]:
         )
 
 
-def _index(what: str, number: Any, count: int) -> int:
-    if isinstance(number, bool) or (not isinstance(number, int) and not hasattr(number, "__index__")):
-        raise InputError(f"{what}: a whole number is needed; got {number!r}")
-    number = int(number)
-    if not -count <= number < count:
-        last = f", 0 to {count - 1}" if count else ""
-        raise InputError(f"{what} {number}: there are {count}{last}")
-    return number % count
-
-
-def _region(queries: Any, keys: Any) -> tuple[slice, slice]:
-    for what, part in (("queries", queries), ("keys", keys)):
-        if part is not None and (not isinstance(part, slice) or part.step not in (None, 1)):
-            raise InputError(f"{what}: a slice with a step of 1 is needed; got {part!r}")
+def _region(layer: Layer, queries: slice | None, keys: slice | None) -> tuple[slice, slice]:
+    """Both as slices; `slice(None)` where they are left out."""
+    for name, one, length in (("queries", queries, layer.n_queries), ("keys", keys, layer.n_keys)):
+        checks.part(name, one, length)
     return queries or slice(None), keys or slice(None)

@@ -1631,8 +1631,8 @@
       const small = numbers.find((one) => one < least2);
       if (small !== void 0) {
         this.at = start;
-        const field = { window: "size", first: "count", chunk: "size", documents: "lengths", diagonal: "" }[name];
-        this.fail(`${name}: ${field} must be at least ${least2}; got ${small}`);
+        const field = { window: "size", first: "count", chunk: "size", documents: "length", diagonal: "" }[name];
+        this.fail(`${name} ${field}: a whole number of at least ${least2} is needed; got ${small}`);
       }
       if (name === "window" || name === "chunk") return { kind: name, size: number2 };
       if (name === "first") return first(number2);
