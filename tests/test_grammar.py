@@ -1,8 +1,11 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lookbehind as lb
+from lookbehind.pattern import And, Or
 from tests import dense
 
 
@@ -74,6 +77,37 @@ def test_any_text_is_a_pattern_or_one_clear_error(text):
     except lb.PatternError as error:
         assert str(error).count("\n") == 2
         assert all(part.isprintable() for part in str(error).split("\n"))
+
+
+def test_thousands_of_terms_are_read_at_once():
+    began = time.perf_counter()
+    for sign, kind in (("|", Or), ("&", And)):
+        assert lb.parse(sign.join(["window(3)"] * 20_000)) == kind((lb.Window(3),) * 20_000)
+    assert time.perf_counter() - began < 8  # 20 s where each term copies those before it
+
+
+def nested(levels, step):
+    pattern = lb.Causal()
+    for _ in range(levels - 1):
+        pattern = step(pattern)
+    return pattern
+
+
+@pytest.mark.parametrize(
+    ("step", "most"),
+    [
+        (lambda p: ~p, 50),
+        (lambda p: (p | lb.First(1)) & lb.Window(9), 50),
+        (lambda p: ~(p & lb.Window(9)), 25),
+        (lambda p: p & lb.Window(9) | lb.First(1), 50),
+    ],
+)
+def test_a_pattern_nests_as_deep_as_its_text_may(step, most):
+    deepest = nested(most, step)
+    assert lb.parse(repr(deepest)) == deepest
+    assert lb.parse(repr(deepest)).spans(5) == deepest.spans(5)
+    with pytest.raises(lb.PatternError, match=r"^pattern: more than 50 levels of .*; write a flatter"):
+        nested(5000, step)
 
 
 def test_what_is_no_text_is_refused():

@@ -15,7 +15,21 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from lookbehind.errors import PatternError
-from lookbehind.pattern import Causal, Chunk, Diagonal, Documents, First, Full, Pattern, Window
+from lookbehind.pattern import (
+    DEPTH,
+    TOO_DEEP,
+    And,
+    Causal,
+    Chunk,
+    Diagonal,
+    Documents,
+    First,
+    Full,
+    Or,
+    Pattern,
+    Window,
+    chained,
+)
 
 # name -> (constructor, how it is written)
 _PRIMITIVES: dict[str, tuple[Callable[..., Pattern], str]] = {
@@ -29,7 +43,6 @@ _PRIMITIVES: dict[str, tuple[Callable[..., Pattern], str]] = {
 }
 _PLAIN = ("causal", "full")
 _TOKEN = re.compile(r"[a-z_]+|[+-]?[0-9]+|\S", re.IGNORECASE | re.ASCII)
-_DEPTH = 50  # far beyond any pattern a person writes; keeps hostile text off Python's recursion limit
 _DIGITS = 19  # of the largest number that a pattern takes
 _SHOWN = 60
 
@@ -66,21 +79,21 @@ class _Parser:
         return pattern
 
     def either(self) -> Pattern:
-        pattern = self.both()
-        while self.take("|"):
-            pattern = pattern | self.both()
-        return pattern
+        return self.chain("|", Or, self.both)
 
     def both(self) -> Pattern:
-        pattern = self.single()
-        while self.take("&"):
-            pattern = pattern & self.single()
-        return pattern
+        return self.chain("&", And, self.single)
+
+    def chain(self, sign: str, kind: type[And] | type[Or], part: Callable[[], Pattern]) -> Pattern:
+        parts = [part()]
+        while self.take(sign):
+            parts.append(part())
+        return parts[0] if len(parts) == 1 else chained(kind, *parts)
 
     def single(self) -> Pattern:
         self.depth += 1
-        if self.depth > _DEPTH:
-            self.fail(f"more than {_DEPTH} levels of '(' and '~'; write a flatter pattern")
+        if self.depth > DEPTH:
+            self.fail(TOO_DEEP)
         if self.take("~"):
             pattern = ~self.single()
         elif self.take("("):
@@ -140,9 +153,10 @@ class _Parser:
         known = ", ".join(written for _, written in _PRIMITIVES.values())
         if not name:
             return f"the text ends where a pattern was expected: one of {known}"
+        name = name[:_SHOWN]
         near: Any = get_close_matches(name.lower(), _PRIMITIVES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; the patterns are {known}"
-        return f"{name[:_SHOWN]!r} is no pattern{hint}"
+        return f"{name!r} is no pattern{hint}"
 
     def fail(self, why: str) -> NoReturn:
         column = self.tokens[self.at][1] if self.at < len(self.tokens) else len(self.text)

@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 # Rows evaluated at a time: the temporaries of an expression stay in cache, and small beside the result.
 _ROWS = 1 << 13
 _MOST = 10**18  # so that a position plus a size stays within 64 bits
+DEPTH = 50  # levels; far beyond any pattern a person writes, and off Python's recursion limit
+TOO_DEEP = f"more than {DEPTH} levels of '(' and '~'; write a flatter pattern"
 
 
 @dataclass(frozen=True)
 class Pattern:
     """A rule for which (query position i, key position j) are allowed. Combine with `&`, `|` and `~`."""
+
+    levels = 1  # how deep its text nests: a name, and each "~" and "(" around the innermost one
 
     def spans(self, n_queries: int, n_keys: int | None = None, offset: int | None = None) -> Spans:
         """This rule at given lengths.
@@ -87,10 +91,10 @@ class Pattern:
         return torch.from_numpy(self.spans(n_queries, n_keys, offset).mask()).to(at)
 
     def __and__(self, other: Pattern) -> Pattern:
-        return And(_flat(And, self, other))
+        return chained(And, self, other)
 
     def __or__(self, other: Pattern) -> Pattern:
-        return Or(_flat(Or, self, other))
+        return chained(Or, self, other)
 
     def __invert__(self) -> Pattern:
         return Not(self)
@@ -273,6 +277,9 @@ class And(Pattern):
 
     parts: tuple[Pattern, ...]
 
+    def __post_init__(self) -> None:
+        _nest(self, max(part.levels + isinstance(part, Or) for part in self.parts))
+
     def _line(self, i: Ints, n_keys: int) -> line.Line:
         return line.all_of([part._line(i, n_keys) for part in self.parts])
 
@@ -288,6 +295,9 @@ class Or(Pattern):
     """Allowed where any part allows it. Written `a | b`; binds weaker than `&`."""
 
     parts: tuple[Pattern, ...]
+
+    def __post_init__(self) -> None:
+        _nest(self, max(part.levels for part in self.parts))
 
     def _line(self, i: Ints, n_keys: int) -> line.Line:
         return line.any_of([part._line(i, n_keys) for part in self.parts])
@@ -305,6 +315,9 @@ class Not(Pattern):
 
     part: Pattern
 
+    def __post_init__(self) -> None:
+        _nest(self, self.part.levels + 1 + isinstance(self.part, (And, Or)))
+
     def _line(self, i: Ints, n_keys: int) -> line.Line:
         return line.none_of(self.part._line(i, n_keys), len(i), n_keys)
 
@@ -315,14 +328,20 @@ class Not(Pattern):
         return f"~({self.part})" if isinstance(self.part, (And, Or)) else f"~{self.part}"
 
 
-def _flat(kind: type[And] | type[Or], *patterns: Pattern) -> tuple[Pattern, ...]:
-    """The parts of a chain, so that (a & b) & c and a & (b & c) are the same value."""
+def chained(kind: type[And] | type[Or], *patterns: Pattern) -> Pattern:
+    """One chain of the parts of all, so that (a & b) & c and a & (b & c) are the same value."""
     for pattern in patterns:
         if not isinstance(pattern, Pattern):
             raise PatternError(
                 f"pattern: only patterns combine; got {type(pattern).__name__} {checks.shown(pattern)}"
             )
-    return tuple(p for one in patterns for p in (one.parts if isinstance(one, kind) else (one,)))
+    return kind(tuple(p for one in patterns for p in (one.parts if isinstance(one, kind) else (one,))))
+
+
+def _nest(pattern: Pattern, levels: int) -> None:
+    if levels > DEPTH:  # its text would not be read again
+        raise PatternError(f"pattern: {TOO_DEEP}")
+    object.__setattr__(pattern, "levels", levels)
 
 
 def _size(name: str, value: object, least: int) -> int:
