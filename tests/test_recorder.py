@@ -357,6 +357,21 @@ def refused(model, *args, **kwargs):
     return str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma2", "bloom"])
+def test_a_layer_in_the_middle_can_be_recorded_alone(name):
+    model = tiny(name)
+    with record(model) as everything:
+        generate(model, ids(PROMPT))
+    expected = everything.tape().layer(1)
+    block = model.get_submodule(expected.name.rpartition(".")[0])
+    with record(block) as alone:
+        generate(model, ids(PROMPT))
+    found = alone.tape()
+    assert (found.n_layers, found.steps) == (1, everything.tape().steps)
+    assert torch.equal(found.layer(0).q, expected.q) and torch.equal(found.layer(0).k, expected.k)
+    assert found.layer(0).spans == expected.spans
+
+
 def test_models_that_cannot_be_recorded_are_refused_before_they_run():
     import transformers as t
 
@@ -376,6 +391,8 @@ def test_models_that_cannot_be_recorded_are_refused_before_they_run():
     inner.blocks[0].forward = torch.compile(inner.blocks[0].forward, backend="eager")
     with pytest.raises(RecordError, match=r"Plain\.blocks\.0: is compiled"):
         record(inner)
+    with pytest.raises(RecordError, match="ModuleList: holds modules and does not run itself"):
+        record(Plain().blocks)
     t5 = t.T5Config(vocab_size=64, d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     with pytest.raises(RecordError, match="T5ForConditionalGeneration: is an encoder-decoder"):
         record(t.T5ForConditionalGeneration(t5))

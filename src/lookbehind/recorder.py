@@ -245,8 +245,11 @@ class Recorder:
         cache = frame.kwargs.get("past_key_values")
         length = getattr(cache, "get_seq_length", None)
         if length is not None:
+            # A layer recorded alone: those before it have extended the cache already.
+            numbers = (getattr(one, "layer_idx", None) for one in frame.module.modules())
+            first = next((one for one in numbers if isinstance(one, int)), 0)
             try:
-                forward.past = int(length())
+                forward.past = int(length(first) if first else length())
             except ValueError:  # a cache of linear-attention layers only has no length
                 return
 
@@ -423,6 +426,8 @@ def _refuse(model: torch.nn.Module) -> None:
             )
         if isinstance(module, torch.jit.ScriptModule):
             raise RecordError(f"{where}: is scripted (torch.jit), and inside a script no call can be seen")
+    if type(model).forward is torch.nn.Module.forward and "forward" not in vars(model):
+        raise RecordError(f"{name}: holds modules and does not run itself; record the model that calls them")
     config = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         raise RecordError(
