@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sys
+import threading
 
 import pytest
 import torch
@@ -146,6 +147,34 @@ def test_a_save_that_fails_leaves_nothing(tmp_path, monkeypatch):
     ):
         random_tape(4).save(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_that_save_to_one_path_one_is_kept_whole(tmp_path, monkeypatch):
+    both, write = threading.Barrier(2), files.write_layers
+
+    def together(*args):
+        both.wait(10)
+        write(*args)
+        both.wait(10)
+
+    monkeypatch.setattr(files, "write_layers", together)
+    place, said = tmp_path / "a", []
+
+    def save(tape):
+        try:
+            tape.save(place)
+            said.append(tape)
+        except lb.StorageError as error:
+            assert str(error) == f"{place}: cannot be written: {os.strerror(errno.ENOTEMPTY)}"
+
+    threads = [threading.Thread(target=save, args=(random_tape(length),)) for length in (4, 90)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    (kept,) = said
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert torch.equal(load(place).layer(1).k, kept.layer(1).k)
 
 
 def test_no_tape_at_all(tmp_path):

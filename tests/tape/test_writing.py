@@ -41,6 +41,26 @@ def test_flushed_rows_are_readable_while_recording(written):
     assert tape.layer(1).spans == lb.Causal().spans(7)
 
 
+def test_a_directory_that_another_writes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookbehind.tape.writing.check_new", lambda _: None)  # both found it empty
+    writer = TapeWriter(tmp_path / "t", {})
+    with pytest.raises(lb.StorageError, match=r"t/tape\.json: cannot be written: File exists"):
+        TapeWriter(tmp_path / "t", {})
+    writer.append(rows(0, 4), torch.arange(4))
+    writer.finish(Tape([], list(range(4)), None, [4]))
+    assert load(tmp_path / "t").n_queries == 4
+
+
+def test_a_writer_that_cannot_begin_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise lb.StorageError("full")
+
+    monkeypatch.setattr("lookbehind.tape.writing.write_index", full)
+    with pytest.raises(lb.StorageError, match="full"):
+        TapeWriter(tmp_path / "t", {})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_finishing_makes_one_file_per_layer(written):
     writer, place = written
     writer.flush()

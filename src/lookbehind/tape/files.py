@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, TypeVar
 
 import torch
@@ -73,7 +74,7 @@ def load(directory: str | Path) -> Tape:
 def save(tape: Tape, directory: Path) -> None:
     """Write a tape into a new directory: beside it first, then moved in one step."""
     check_new(directory)
-    beside = directory.parent / f".{directory.name}.{os.getpid()}.tmp"
+    beside = directory.parent / f".{directory.name}.{token_hex(8)}.tmp"  # another for each writer
     try:
         written(beside, lambda: beside.mkdir(parents=True))
         write_layers(beside, tape.layers, tape)

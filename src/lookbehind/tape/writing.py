@@ -50,7 +50,13 @@ class TapeWriter:
         self._rows = 0
         self._bytes = 0
         written(directory, lambda: directory.mkdir(parents=True, exist_ok=True))
-        write_index(directory, self._index)
+        # Whoever makes the index has the directory: of two writers of one path the second ends here.
+        written(directory / NAME, lambda: (directory / NAME).touch(exist_ok=False))
+        try:
+            write_index(directory, self._index)
+        except BaseException:
+            self.discard()
+            raise
 
     def append(
         self, layers: Sequence[Layer], token_ids: torch.Tensor | None, said: Predictions | None = None
