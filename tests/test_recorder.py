@@ -783,6 +783,19 @@ def test_tokens_are_kept_with_the_tape():
     assert recorder.tape().token_ids is None
 
 
+def test_ids_that_a_tokenizer_does_not_have_lose_no_recording(tmp_path):
+    class Narrow(Bytes):
+        def decode(self, some):
+            if 63 in some:
+                raise RuntimeError(63)
+            return super().decode(some)
+
+    model = Plain()
+    with torch.no_grad(), record(model, tokenizer=Narrow(), to=tmp_path / "t"):
+        model(torch.tensor([[*b"=> 1", 63, *b"2"]]))
+    assert lb.load(tmp_path / "t").tokens == [*"=> 1", "<63>", "2"]
+
+
 # -- what the model said next ------------------------------------------------------------------------------
 
 

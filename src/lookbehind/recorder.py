@@ -348,11 +348,8 @@ class Recorder:
 
 def token_string(tokenizer: Any, one: int) -> str:
     """The text of a token that stands alone, its leading space kept; bytes as in `token_strings`."""
-    try:
-        text = _decode(tokenizer, [one])
-        piece = _piece(tokenizer, one)
-    except (KeyError, IndexError, ValueError, OverflowError, TypeError):
-        return f"<{one}>"  # a model's vocabulary may be wider than its tokenizer's
+    text = _decode(tokenizer, [one])
+    piece = _piece(tokenizer, one)
     if "\ufffd" in text:
         return _bytes_shown(tokenizer, one)
     # SentencePiece decoders drop the space of a first token.
@@ -383,17 +380,24 @@ def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
 
 
 def _decode(tokenizer: Any, some: list[int]) -> str:
+    """The text of tokens; of one that the tokenizer does not have its id, as `<7>`."""
     try:
-        return tokenizer.decode(some, skip_special_tokens=False)
-    except TypeError:  # tiktoken and hand-written ones take the ids alone
-        return tokenizer.decode(some)
+        try:
+            return str(tokenizer.decode(some, skip_special_tokens=False))
+        except TypeError:  # tiktoken and hand-written ones take the ids alone
+            return str(tokenizer.decode(some))
+    except Exception:  # each has its own; a model's vocabulary may be wider, and no recording is lost for it
+        return f"<{some[0]}>" if len(some) == 1 else "".join(_decode(tokenizer, [one]) for one in some)
 
 
 def _piece(tokenizer: Any, one: int) -> str:
     """The token as the tokenizer spells it; U+FFFD where it does not say."""
     to_token: Callable[[int], str] | None = getattr(tokenizer, "convert_ids_to_tokens", None)
     to_token = to_token or getattr(tokenizer, "id_to_token", None)
-    return "\ufffd" if to_token is None else str(to_token(one))
+    try:
+        return "\ufffd" if to_token is None else str(to_token(one))
+    except Exception:  # as in `_decode`
+        return "\ufffd"
 
 
 def _bytes_shown(tokenizer: Any, one: int) -> str:
