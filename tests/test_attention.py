@@ -264,6 +264,17 @@ def test_a_query_without_keys_gives_zero_and_minus_infinity():
             assert lse[0, 0, :2].isfinite().all()
 
 
+@pytest.mark.parametrize("engine", [engine for engine in ORDER if engine != "triton"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_entropy_is_never_below_zero(engine, dtype):
+    generator = torch.Generator().manual_seed(0)
+    q, k = (3 * torch.randn(1, heads, 300, 64, generator=generator).to(dtype) for heads in (4, 2))
+    lse = logsumexp(q, k, "causal & (window(1) | first(1))", engine=engine)
+    entropy = observe(q, k, lse, "causal & (window(1) | first(1))", entropy=True, engine=engine).entropy
+    assert entropy is not None and not bool(entropy.signbit().any())
+    assert float(entropy[..., 0].max()) < 1e-5 < float(entropy.max())
+
+
 def test_sinks_take_their_share_of_every_row():
     q, k, v = randn(1, 2, 6, 8), randn(1, 2, 6, 8), torch.ones(1, 2, 6, 8)
     sinks = torch.tensor([-30.0, 1.0])

@@ -159,7 +159,11 @@ def observe(
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
     )
-    return choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
+    seen = choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
+    if seen.entropy is not None:
+        # A weight that rounding brought above 1 would leave less than nothing; and -0 is 0.
+        seen.entropy.clamp_(min=0.0).abs_()
+    return seen
 
 
 def _problem(

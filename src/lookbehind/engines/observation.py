@@ -56,7 +56,7 @@ class Observation:
     Attributes:
         received: [B, Hq, Lk], the mass each key receives, sum_i p_ij.
         visible: int64 [Lk], how many queries could read each key. Comes with `received`.
-        entropy: [B, Hq, Lq] in nats, -sum_j p_ij log p_ij.
+        entropy: [B, Hq, Lq] in nats, -sum_j p_ij log p_ij; where rounding would leave it below 0, it is 0.
         top_weights: [B, Hq, Lq, k], each query's largest weights, descending; 0 where it has fewer keys.
         top_keys: int64 [B, Hq, Lq, k], their keys; -1 where it has fewer. Equal weights come in any order.
         max_score: [B, Hq], the largest score s_ij; -inf where no product exists.
