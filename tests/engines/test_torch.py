@@ -268,6 +268,19 @@ def test_large_scores_neither_overflow_nor_vanish():
     assert out.flatten().tolist() == [300.0, 500.0]
 
 
+@pytest.mark.parametrize("size", [1e15, 1e16, 1e17])
+def test_finite_scores_far_below_zero_are_scores(size):
+    """They lie below what stands for products that do not exist, where such a number does."""
+    q, k = (0.1 * size * torch.randn(1, heads, 6, 8) for heads in (2, 1))
+    q[..., 0], k[..., 0] = size, -3 * size
+    v = torch.randn(1, 1, 6, 3)
+    for pattern in ("causal", "causal & (window(2) | first(1))"):
+        out, lse = attend(q, k, v, pattern)
+        expected = attention.attend(q, k, v, pattern, engine="reference")
+        torch.testing.assert_close(logsumexp(q, k, pattern), expected[1])
+        torch.testing.assert_close((out, lse), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("scale", [0.0, -0.7, 0.3])
 def test_scales_that_are_not_above_zero(dtype, scale):

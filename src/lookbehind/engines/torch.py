@@ -101,14 +101,14 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
 
     def softmax(strip: Strip) -> None:
         # A running maximum, and sums of exp2(s - maximum) that are rescaled as it grows.
-        largest = lse.new_full((*strip.shape, 1), NEVER)
+        largest = lse.new_full((*strip.shape, 1), -math.inf)
         total = torch.zeros_like(largest)
         weighed = lse.new_zeros(*strip.shape, width)
         for place, s in strip.tiles():
-            scores.hide(s, place)
+            scores.hide(s, place, -math.inf)
             before, largest = largest, torch.maximum(largest, s.amax(-1, keepdim=True))
-            # Where a row has seen no key yet, NEVER - NEVER would weigh 1.
-            shift = largest.masked_fill(largest <= NEVER / 2, 0.0)
+            # Where a row has seen no key yet, -inf - -inf would be NaN.
+            shift = largest.masked_fill(largest == -math.inf, 0.0)
             s.sub_(shift).exp2_()
             shrink = torch.exp2(before - shift)
             total = total * shrink + s.sum(-1, keepdim=True)

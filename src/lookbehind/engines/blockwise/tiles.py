@@ -2,7 +2,8 @@
 
 A strip is a few queries of a few heads; its tiles are stretches of keys. Scores of a tile are one matmul for
 all query heads that share a kv head, so keys are never repeated. A product that the spans do not allow gets
-the score NEVER instead of -inf: its weight is 0 as well, and 0 * NEVER is 0 where 0 * -inf would be NaN.
+the score -inf; for reductions, which multiply by scores, NEVER: its weight is 0 as well, and 0 * NEVER is 0
+where 0 * -inf would be NaN.
 
 Scores of tiles are in bits, s_ij * log2(e), and weights are exp2 of them: on a CPU exp of what underflows, as
 most of what a sharp head does not look at, takes fifty times as long as other numbers; exp2 does not.
@@ -184,9 +185,9 @@ class Scores:
             s.addcmul_(self._slopes[heads], self.apart(place))
         return s
 
-    def hide(self, s: torch.Tensor, place: Place) -> torch.Tensor:
-        """Put NEVER where the spans allow no product; in place."""
-        return s if place.full else s.masked_fill_(self.grid.hidden(place.rows, place.keys), NEVER)
+    def hide(self, s: torch.Tensor, place: Place, value: float = NEVER) -> torch.Tensor:
+        """Put a value where the spans allow no product; in place."""
+        return s if place.full else s.masked_fill_(self.grid.hidden(place.rows, place.keys), value)
 
     def hidden(self, s: torch.Tensor, place: Place, value: float) -> torch.Tensor:
         """The same with `value` where the spans allow no product; `s` is left as it is."""
