@@ -94,6 +94,20 @@ def array(name: str, values: Any) -> NDArray[Any]:
         raise InputError(f"{name}: rows of one length are needed to make an array; {reason}") from None
 
 
+def text(name: str, value: object) -> str:
+    """A text of at least one character, each of which UTF-8 has."""
+    if not isinstance(value, str):
+        raise InputError(f"{name}: one text is needed; got {type(value).__name__}")
+    if not value:
+        raise InputError(f"{name}: it is empty; give at least one token to read")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # half a surrogate pair; so does Python read a byte that is no letter
+        odd = f"{value[error.start]!r} at {error.start}"
+        raise InputError(f"{name}: {odd} is no character; give text in UTF-8") from None
+    return value
+
+
 def path(name: str, value: object) -> Path:
     """A path, of text or of what stands for a path."""
     if not isinstance(value, (str, os.PathLike)) or "\0" in str(value):

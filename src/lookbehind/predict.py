@@ -227,16 +227,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
 
     if not all(callable(one) for one in (tokenizer, getattr(tokenizer, "decode", None))):
         raise InputError(f"tokenizer: one of transformers is needed; got {type(tokenizer).__name__}")
-    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"text: one text is needed; got {type(text).__name__}")
-    if not text:
-        raise InputError("text: it is empty; give at least one token to read")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"text: {text[error.start]!r} at {error.start} is no character; give text in UTF-8"
-        ) from error
+    text = checks.text("text", text)
     # The tokenizer's own warning about long texts says less than the error below.
     ids = tokenizer(text, verbose=False)["input_ids"]
     if not ids:

@@ -22,7 +22,7 @@ def test_text_is_an_argument_or_a_file(tmp_path, monkeypatch):
         (None, None, b"", "text: give a text or --file, one of the two; got neither"),
         ("x", "a.txt", b"x", "text: give a text or --file, one of the two; got both"),
         ("", None, b"", "text: it is empty; give at least one token to read"),
-        ("\udcff", None, b"", "text: is not UTF-8 text, or the locale is not; give the text as a --file"),
+        ("\udcff", None, b"", r"text: '\\udcff' at 0 is no character; give text in UTF-8"),
         (None, "a.txt", b"", "a.txt: it is empty; give at least one token to read"),
         (None, "a.txt", b"ab\xff", r"a.txt: is not UTF-8 text \(byte 2\); give a text file"),
         (None, "none.txt", None, r"none.txt: cannot be read \(No such file or directory\); give a text file"),

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from lookbehind import checks
 from lookbehind.errors import InputError, LookbehindError
 
 
@@ -122,11 +123,7 @@ def read_text(text: str | None, file: Path | None) -> str:
             raise InputError(f"{file}: cannot be read ({error.strerror}); give a text file") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: is not UTF-8 text (byte {error.start}); give a text file") from error
-    elif any("\ud800" <= c <= "\udfff" for c in text or ""):  # bytes that this locale has no letter for
-        raise InputError("text: is not UTF-8 text, or the locale is not; give the text as a --file")
-    if not text:
-        raise InputError(f"{file or 'text'}: it is empty; give at least one token to read")
-    return text
+    return checks.text(str(file or "text"), text)
 
 
 def load_model(spec: str | None) -> tuple[Any, Any]:
