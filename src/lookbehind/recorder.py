@@ -11,7 +11,8 @@ recorded
 exactly is refused while the model runs, by a RecordError that names the module and the reason:
 
 - models that are compiled, scripted or encoder-decoders; attention dropout; calls from another thread;
-- paged caches, caches filled before recording began, caches that change a key (beam search, quantisation);
+- paged caches, caches filled before recording began, caches that change a key (beam search, quantisation,
+  latents that are expanded anew and round otherwise, as DeepSeek's may after a prompt of one token);
 - additive biases other than masks and ALiBi; masks that differ between heads;
 - attention computed outside transformers' interface and PyTorch's `scaled_dot_product_attention`
   (GPT-J, eager Falcon, torch.nn.MultiheadAttention, FlexAttention called directly), BLOOM and MPT excepted.

@@ -306,7 +306,8 @@ def _changed(module: str, kept: torch.Tensor, again: torch.Tensor, shift: int) -
     )
     return (
         f"{module}: the cache hands in another key for {where} than the one recorded; it was reordered (beam "
-        "search), cropped, quantised or rotated, or belongs to another sequence; "
+        "search), cropped, quantised or rotated, made anew from latents with other rounding, or belongs to "
+        "another sequence; "
         "such keys cannot be recorded once"
     )
 
