@@ -105,6 +105,12 @@ def test_what_cannot_be_shown_is_refused_and_nothing_stays_open(tmp_path):
         (f"127.0.0.1 port {port}: cannot be listened on", {"port": port}),
         ("port: a whole number of at most 65535 is needed; got 70000", {"port": 70000}),
         ("no.such.host.invalid port 0: cannot be listened on", {"host": "no.such.host.invalid"}),
+        ("host: a name or an address is needed; got 5", {"host": 5}),
+        (
+            "gone: is not where this tape is stored .No such file .*; give its directory",
+            {"directory": "gone"},
+        ),
+        ("directory: a path is needed; got 5", {"directory": 5}),
         ("missing.json: cannot be read", {"audit": tmp_path / "missing.json"}),
     ):
         with pytest.raises(InputError, match=words):

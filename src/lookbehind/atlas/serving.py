@@ -123,13 +123,20 @@ def view(
     listener = listening(host, port)
     room: tempfile.TemporaryDirectory[str] | None = None
     try:
-        stored = directory or tape.directory
+        stored = tape.directory if directory is None else directory
         if stored is None:
             room = tempfile.TemporaryDirectory(prefix="lookbehind-")
             charts = Charts(tape, cache=Cache(Path(room.name), "", warn), influence=influence)
         else:
             path = checks.path("directory", stored).absolute()
-            cache = Cache(path.with_name(f"{path.name}.atlas"), digest_of(path), warn)
+            try:
+                digest = digest_of(path)
+            except (OSError, UnicodeEncodeError) as error:
+                reason = getattr(error, "strerror", None) or "its name is not UTF-8"
+                raise InputError(
+                    f"{path}: is not where this tape is stored ({reason}); give its directory"
+                ) from None
+            cache = Cache(path.with_name(f"{path.name}.atlas"), digest, warn)
             charts = Charts(tape, path.name, cache, influence)
     except BaseException:
         listener.close()
@@ -149,6 +156,8 @@ def listening(host: str, port: int) -> socket.socket:
         InputError: the host is none of this machine's, or the port is taken.
     """
     checks.whole("port", port, 0, 65535)
+    if not isinstance(host, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"host: a name or an address is needed; got {checks.shown(host)}")
     made = None
     try:
         family = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
