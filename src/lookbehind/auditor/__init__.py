@@ -310,11 +310,10 @@ def _check(expect: Any, seeds: Any, **numbers: Any) -> None:
     for name, number in numbers.items():
         if number is not None:
             checks.whole(name, number)
-    length, batch = numbers["length"], numbers["batch"]
+    length = numbers["length"]
     if length is not None and length < 2:
         raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
-    if batch < 1:
-        raise InputError(f"batch: at least 1 row is needed; got {batch}")
+    checks.whole("batch", numbers["batch"], 1)
     if not isinstance(seeds, Sequence) or any(checks.integer(seed) is None for seed in seeds):
         raise InputError(f"seeds: whole numbers are needed, as (0, 1, 2); got {checks.shown(seeds)}")
     if not seeds:

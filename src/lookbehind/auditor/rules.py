@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lookbehind import checks
 from lookbehind.errors import InputError
 
 
@@ -224,7 +225,10 @@ def explain(code: str) -> str:
 
 def _named(asked: Sequence[str]) -> set[str]:
     found: set[str] = set()
-    for one in [asked] if isinstance(asked, str) else asked:
+    several = [asked] if isinstance(asked, str) else asked
+    if not isinstance(several, (list, tuple, set)) or not all(isinstance(one, str) for one in several):
+        raise InputError(f"rules: codes are needed, as ['LB101', 'LB2']; got {checks.shown(asked)}")
+    for one in several:
         wanted = one.strip()
         some = {
             rule.code
