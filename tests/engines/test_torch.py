@@ -1,6 +1,8 @@
 """The torch engine against the reference: all shapes, reductions and tile sizes; and what it must not do."""
 
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -154,6 +156,16 @@ def test_expected_distance_does_not_cancel_far_from_zero():
     lse = logsumexp(q, k, pattern)
     seen = observe(q, k, lse, pattern, distance=True, mass={"previous": Diagonal(1)})
     torch.testing.assert_close(seen.distance, seen.mass["previous"], rtol=1e-5, atol=1e-6)
+
+
+def test_assertions_may_be_left_out():
+    code = (
+        "import lookbehind as lb, torch; q = torch.zeros(1, 1, 3, 4); "
+        "lse = lb.logsumexp(q, q, 'causal'); "
+        "print(lb.observe(q, q, lse, 'causal', by_distance=True, engine='torch').by_distance.sum().item())"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    assert float(done.stdout or "nan") == pytest.approx(3.0), done.stderr
 
 
 class Largest(TorchDispatchMode):

@@ -51,8 +51,7 @@ class Tile:
 
     def skewed(self) -> torch.Tensor:
         """[heads, rows, rows + keys - 1]: column t holds the products with j - i = const + t, else zeros."""
-        assert self.weights is not None
-        return self.bench.skewed(self.log)
+        return self.bench.skewed(self.weights)
 
 
 class Bench:
@@ -86,9 +85,9 @@ class Bench:
             return self._buffer.view(log.shape)
         return self._buffer.as_strided((heads, rows, keys), (length, rows + keys - 1, 1), rows - 1)
 
-    def skewed(self, log: torch.Tensor) -> torch.Tensor:
-        """The same memory, one element further in each row."""
-        heads, rows, keys = log.shape
+    def skewed(self, weights: torch.Tensor) -> torch.Tensor:
+        """The memory of these weights, which lie `upright`, one element further in each row."""
+        heads, rows, keys = weights.shape
         stride = rows + keys - 1
         return self._buffer.as_strided((heads, rows, stride), (self._buffer.shape[1], stride + 1, 1), 0)
 
