@@ -187,7 +187,6 @@ def rows_pass(
         "entropy": filled(problem, asked.entropy, 0.0, n_queries, splits=stretches),
         "mass": filled(problem, asked.mass, 0.0, n_queries, splits=stretches),
         "best": filled(problem, asked.max_score, -math.inf, n_queries, splits=stretches),
-        "best_key": None,
         "distance": filled(problem, asked.distance, 0.0, n_queries, splits=stretches),
         "top": filled(problem, asked.top, -math.inf, n_queries, asked.top, splits=stretches),
         "top_key": filled(problem, asked.top, -1, n_queries, asked.top, splits=stretches, dtype=torch.int32),

@@ -9,6 +9,7 @@ follow diagonals.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -65,7 +66,7 @@ def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     if together.mapped and not grains:
         apart = Asked(map_sum=together.map_sum, map_max=together.map_max, of_scores=together.of_scores)
         found |= _by_rows(problem, lse, apart, wants.map)
-        together = _without_maps(together)
+        together = replace(together, map_sum=False, map_max=False, of_scores=False)
     if together.received or together.mapped:
         found |= _by_columns(problem, lse, together, wants, grains)
     elif together.by_row:
@@ -134,16 +135,6 @@ def _by_columns(
     return tuning.best("columns", (asked, wants.map), problem, run)
 
 
-def _without_maps(asked: Asked) -> Asked:
-    return Asked(
-        received=asked.received,
-        entropy=asked.entropy,
-        max_score=asked.max_score,
-        distance=asked.distance,
-        top=asked.top,
-    )
-
-
 def _grains(problem: Problem, wants: Wants) -> dict[tuning.Sizes, Grain]:
     """For each size of tiles, pixels that lie within one tile and of which the map's are made; or nothing.
 
@@ -173,12 +164,12 @@ def _grains(problem: Problem, wants: Wants) -> dict[tuning.Sizes, Grain]:
 # -- results -----------------------------------------------------------------------------------------------
 
 
-def _coarser(fine: torch.Tensor, size: tuple[int, int], pool: object) -> torch.Tensor:
+def _coarser(fine: torch.Tensor, size: tuple[int, int], pool: Callable[..., torch.Tensor]) -> torch.Tensor:
     rows, columns = fine.shape[2] // size[0], fine.shape[3] // size[1]
     if rows == columns == 1:
         return fine
     apart = fine.unflatten(3, (size[1], columns)).unflatten(2, (size[0], rows))
-    return apart.sum((3, 5)) if pool is torch.sum else apart.amax((3, 5))
+    return pool(apart, (3, 5))
 
 
 def _top(

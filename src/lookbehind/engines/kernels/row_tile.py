@@ -8,7 +8,7 @@ from lookbehind.engines.kernels.scores import NEVER, exists, greatest, not_below
 
 
 @triton.jit
-def inserted(values, keys, cand, first, slots, columns, BM: tl.constexpr, BN: tl.constexpr):
+def inserted(values, keys, cand, first, slots, columns):
     """The largest of each row, in any order, after a tile: one of each row at a time, while any has one."""
     lowest = tl.min(values, 1)
     largest = tl.max(cand, 1)
@@ -82,7 +82,6 @@ def tile(
     of_kv_head,
     rows,
     within,
-    there,
     above,
     slope,
     flat,
@@ -177,7 +176,7 @@ def tile(
         values = tl.where(better, one[:, None], values)
         keys = tl.where(better, (key_tile * BN + where)[:, None], keys)
     elif TOP > 0:
-        values, keys = inserted(values, keys, seen, key_tile * BN, slots, tl.arange(0, BN), BM, BN)
+        values, keys = inserted(values, keys, seen, key_tile * BN, slots, tl.arange(0, BN))
     of_map = tl.max(flat, 0) * map_rows * map_columns
     if MAP_SUM:
         value = p

@@ -35,7 +35,6 @@ def rows_kernel(
     entropy,
     mass,
     best,
-    best_key,
     distance,
     top,
     top_key,
@@ -103,9 +102,9 @@ def rows_kernel(
 
     Slot m of a block is row m % R of head m // R, with R = BM // PACK rows. A split is a list of row
     blocks; a stretch is so many key tiles. lse [B, Hq, Lq] is read unless LSE is asked. lse_out (in bits),
-    entropy, mass, best, best_key, distance [stretches, B, Hq, Lq]; top, top_key [stretches, B, Hq, Lq,
-    TOP]; maps [B, Hq, rows, columns] belong to one program a row of pixels: with them there is one stretch,
-    and PACK is 1.
+    entropy, mass, best, distance [stretches, B, Hq, Lq]; top, top_key [stretches, B, Hq, Lq, TOP]; maps
+    [B, Hq, rows, columns] belong to one program a row of pixels: with them there is one stretch, and PACK
+    is 1.
     """
     R: tl.constexpr = BM // PACK
     lead = tl.program_id(0) % n_leads
@@ -171,7 +170,6 @@ def rows_kernel(
                         of_kv_head,
                         rows,
                         within,
-                        there,
                         above,
                         slope,
                         flat,
@@ -237,7 +235,6 @@ def rows_kernel(
                         of_kv_head,
                         rows,
                         within,
-                        there,
                         above,
                         slope,
                         flat,
