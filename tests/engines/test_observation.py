@@ -1,4 +1,6 @@
-"""Where pixels lie, and how many products each holds."""
+"""What is asked and what is found; where pixels lie, and how many products each holds."""
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -6,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookbehind.engines.observation import Observation, Wants, pixel_counts, pixel_edges
-from lookbehind.pattern import Causal, First
+from lookbehind.pattern import Causal, Diagonal, First
 from lookbehind.spans import Spans
 from tests.dense import masks
 
@@ -46,6 +48,10 @@ def test_an_observation_says_what_is_in_it():
 
 
 def test_only_a_mass_can_leave_other_products_alone():
-    mass = {"sink": First(1).spans(3)}
-    assert Wants(mass=mass).only_mass
-    assert not Wants(mass=mass, map=(2, 2)).only_mass and not Wants(mass=mass, top=1).only_mass
+    every = Causal().spans(4)
+    sink, own = First(1).spans(4) & every, Diagonal(0).spans(4)
+    alone = Wants(mass={"sink": sink, "own": own})
+    assert alone.walked(every) == sink | own
+    for more in ({"map": (2, 2)}, {"top": 1}, {"entropy": True}):
+        assert replace(alone, **more).walked(every) is every
+    assert Wants().walked(every) is every

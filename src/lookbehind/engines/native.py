@@ -9,8 +9,6 @@ Results are the same bits for any number of threads, which is `torch.get_num_thr
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,9 +97,7 @@ def logsumexp(problem: Problem) -> torch.Tensor:
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     """The reductions asked for, in one pass over the products."""
     assert _native
-    if wants.mass and wants.only_mass:
-        # Nothing else is looked at: walk over the measured products alone.
-        problem = replace(problem, spans=reduce(or_, wants.mass.values()))
+    problem = replace(problem, spans=wants.walked(problem.spans))
     to = _targets(problem, wants)
     masses = {name: _floats(problem, problem.n_queries) for name in wants.mass}
     if to or masses:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import reduce
+from operator import or_
 
 import numpy as np
 import torch
@@ -39,11 +41,12 @@ class Wants:
     map_reduces: tuple[str, ...] = ("mean",)
     map_of: str = "weight"
 
-    @property
-    def only_mass(self) -> bool:
-        """Whether products outside the named masses can be left alone."""
+    def walked(self, spans: Spans) -> Spans:
+        """The products of `spans` that have to be looked at: those of the named masses, if these are all."""
         others = (self.received, self.entropy, self.top, self.max_score, self.distance, self.by_distance)
-        return not any(others) and self.map is None
+        if not self.mass or any(others) or self.map is not None:
+            return spans
+        return reduce(or_, self.mass.values())
 
 
 @dataclass(frozen=True, eq=False, repr=False)

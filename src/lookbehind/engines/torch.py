@@ -11,8 +11,6 @@ import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import reduce
-from operator import or_
 from threading import Lock
 from typing import Any
 
@@ -53,9 +51,7 @@ def logsumexp(problem: Problem) -> torch.Tensor:
 
 def observe(problem: Problem, lse: torch.Tensor, wants: Wants) -> Observation:
     """One pass over the tiles; each is reduced to what was asked for and forgotten."""
-    if wants.mass and wants.only_mass:
-        # Nothing else is looked at: walk over the measured products alone.
-        problem = replace(problem, spans=reduce(or_, wants.mass.values()))
+    problem = replace(problem, spans=wants.walked(problem.spans))
     with _full_precision(problem.device):
         scores = Scores(problem)
         lse = lse.to(problem.dtype).flatten(0, 1) * LOG2E
