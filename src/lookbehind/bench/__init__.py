@@ -30,4 +30,4 @@ def run(device: str = "cpu", quick: bool = False) -> list[Row]:
         raise InputError(f"bench: device {device!r} is not here; use 'cpu'")
     if device == "cuda":
         return cuda.rows(cuda.QUICK if quick else cuda.FULL)
-    return verbs.rows(device, quick) + engine.rows(quick)
+    return verbs.rows(quick) + engine.rows(quick)

@@ -47,31 +47,31 @@ def alone(what: str, n: int) -> tuple[float, int]:
 
 
 def _observe_call(n: int) -> Callable[[], object]:
-    q, k, _ = qkv("cpu", n)
+    q, k, _ = qkv(n)
     lse = logsumexp(q, k, Causal())
     return lambda: observed(q, k, lse)
 
 
 def _received_call(n: int) -> Callable[[], object]:
-    q, k, _ = qkv("cpu", n)
+    q, k, _ = qkv(n)
     lse = logsumexp(q, k, Causal())
     return lambda: observe(q, k, lse, Causal(), received=True)
 
 
 def _eager_call(n: int) -> Callable[[], object]:
-    q, k, _ = qkv("cpu", n)
+    q, k, _ = qkv(n)
     return lambda: eager(q, k)
 
 
 def _attend_call(n: int) -> Callable[[], object]:
-    q, k, v = qkv("cpu", n)
+    q, k, v = qkv(n)
     return lambda: attend(q, k, v, Causal())
 
 
-def qkv(device: str, n: int, heads: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def qkv(n: int, heads: int = 1) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Queries, keys and values, random and always the same."""
-    generator = torch.Generator(device).manual_seed(0)
-    q, k, v = torch.randn(3, 1, heads, n, WIDTH, generator=generator, device=device).unbind()
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 1, heads, n, WIDTH, generator=generator).unbind()
     return q, k, v
 
 
@@ -86,7 +86,7 @@ def eager(q: torch.Tensor, k: torch.Tensor) -> None:
     """The same from all weights at once."""
     n = q.shape[2]
     size = min(512, n)
-    hidden = torch.ones(n, n, dtype=torch.bool, device=q.device).triu(1)
+    hidden = torch.ones(n, n, dtype=torch.bool).triu(1)
     p = (q @ k.transpose(2, 3) * WIDTH**-0.5).masked_fill(hidden, -torch.inf).softmax(-1)
     p.sum(2)
     torch.special.entr(p).sum(-1)

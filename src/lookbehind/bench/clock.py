@@ -32,12 +32,10 @@ def machine(device: str = "cpu") -> str:
     return ", ".join([torch.cuda.get_device_name(), *parts] if device == "cuda" else parts)
 
 
-def timed(call: Call, device: str = "cpu", clock: Callable[[], float] = time.perf_counter) -> float:
+def timed(call: Call, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds of one call, by a clock; `time.process_time` counts what this process used of the processor."""
     start = clock()
     call()
-    if device == "cuda":
-        torch.cuda.synchronize()
     return clock() - start
 
 
@@ -45,7 +43,6 @@ def in_turn(
     ours: Call,
     theirs: Call,
     times: int,
-    device: str = "cpu",
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, float, float]:
     """Medians of our seconds, of theirs, and of how many times as fast ours was in the same turn.
@@ -55,7 +52,7 @@ def in_turn(
     """
 
     def rested(call: Call) -> float:
-        seconds = timed(call, device, clock)
+        seconds = timed(call, clock)
         time.sleep(min(seconds, 0.02))
         return seconds
 
