@@ -61,14 +61,14 @@ def test_a_version_without_the_interface_says_so(monkeypatch):
 
 
 def test_position_biases_are_slopes_or_refused():
-    import numpy as np
-
-    from lookbehind.spans import Spans
+    def found(bias):
+        given = {"position_bias": bias}
+        return interface._spans(None, "layer", "sdpa", torch.nn.Identity(), given, q, q)[1]
 
     q = torch.zeros(1, 2, 4, 8)
-    spans = [Spans.from_mask(np.tril(np.ones((4, 4), dtype=bool)))]
     slopes = torch.tensor([0.5, 0.25])
     bias = slopes[:, None, None] * (torch.arange(4) - torch.arange(4)[:, None])
-    assert interface._slopes("layer", bias[None], spans, q).tolist() == [0.5, 0.25]
+    assert found(None) is None
+    assert found(bias[None]).tolist() == [0.5, 0.25]
     with pytest.raises(RecordError, match="layer: its position_bias is not ALiBi"):
-        interface._slopes("layer", torch.randn(1, 2, 4, 4), spans, q)
+        found(torch.randn(1, 2, 4, 4))

@@ -10,7 +10,14 @@ from torch.nn.attention.flex_attention import create_block_mask
 from lookbehind.errors import RecordError
 from lookbehind.spans import Spans
 from lookbehind.taps import mask as masks
-from lookbehind.taps.mask import alibi_slopes, merged, spans_of, spans_of_block_mask, spans_of_padding
+from lookbehind.taps.mask import (
+    alibi_slopes,
+    merged,
+    slopes_of,
+    spans_of,
+    spans_of_block_mask,
+    spans_of_padding,
+)
 
 
 def q_and_k(batch, heads, n_queries, n_keys):
@@ -105,10 +112,19 @@ def test_slopes_merge():
     nan = torch.nan
     one, two = torch.tensor([nan, 0.5]), torch.tensor([0.25, nan])
     assert merged("m", one, two).tolist() == [0.25, 0.5]
-    assert merged("m", None, two) is two
-    assert merged("m", one, None) is None
     with pytest.raises(RecordError, match="m: its ALiBi slopes differ between queries"):
         merged("m", two, torch.tensor([0.3, 0.5]))
+
+
+def test_slopes_are_those_of_every_sequence():
+    spans = [Spans.from_mask(np.tril(np.ones((4, 4), dtype=bool)))] * 2
+    line = torch.arange(4.0).expand(1, 2, 1, 4)
+    slopes = torch.tensor([0.5, 0.25]).view(1, 2, 1, 1)
+    assert slopes_of("m", line * slopes, spans, 2).tolist() == [0.5, 0.25]
+    assert slopes_of("m", 0.5 * line[:, :1], spans, 2).tolist() == [0.5, 0.5]  # one bias for all heads
+    with pytest.raises(RecordError, match="m: its ALiBi slopes differ between queries"):
+        slopes_of("m", torch.cat([line, 2 * line]), spans, 2)
+    assert slopes_of("m", torch.cat([line, line**2]), spans, 2) is None
 
 
 def test_block_masks():

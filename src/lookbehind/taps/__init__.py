@@ -10,6 +10,7 @@ which are then proven on sampled rows: they must give the output that the kernel
 - `own`: transformers models that multiply queries and keys themselves (BLOOM, MPT).
 - `mask`: from the masks these carry to spans.
 - `growth`: from the calls of one forward after another to growing sequences.
+- `logits`: what a forward returned about the next token, summarised.
 - `host`: queries and keys on their way into host memory.
 - `statistics`: what is kept of a call where its queries and keys are not.
 """

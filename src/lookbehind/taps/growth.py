@@ -164,7 +164,8 @@ class Forward:
         )
         if known is not None:
             _same(call.module, known, grown)
-            grown.alibi = merged(call.module, known.alibi, grown.alibi)
+            if known.alibi is not None and grown.alibi is not None:
+                grown.alibi = merged(call.module, known.alibi, grown.alibi)
         width = slice(0, 0) if self._statistics else slice(None)
         rows = Rows(
             q=copied(call.q[..., width]),

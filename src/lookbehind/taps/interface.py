@@ -22,7 +22,7 @@ from lookbehind.errors import RecordError
 from lookbehind.pattern import Causal, Full
 from lookbehind.spans import Spans
 from lookbehind.taps.call import Call
-from lookbehind.taps.mask import alibi_slopes, merged, named, spans_of, spans_of_block_mask, spans_of_padding
+from lookbehind.taps.mask import named, slopes_of, spans_of, spans_of_block_mask, spans_of_padding
 from lookbehind.taps.stack import ModuleStack
 
 Attention = Callable[..., Any]
@@ -229,18 +229,10 @@ def _spans(
         spans = stack.once(mask, q, k, lambda: spans_of_block_mask(path, mask, q, k))
     if bias is None:
         return spans, None
-    return spans, _slopes(path, bias, spans, q)
-
-
-def _slopes(path: str, bias: Any, spans: list[Spans], q: torch.Tensor) -> torch.Tensor:
-    slopes: torch.Tensor | None = None
-    for row, rows in enumerate(spans):
-        part = bias[row if bias.shape[0] > 1 else 0].expand(q.shape[1], -1, -1)
-        slopes = merged(path, slopes, alibi_slopes(part, rows))
-        if slopes is None:
-            raise RecordError(
-                f"{path}: its position_bias is not ALiBi (slope * (key - query) per head); an unknown "
-                "additive bias cannot be recorded exactly"
-            )
-    assert slopes is not None  # a batch has a row
-    return slopes
+    slopes = slopes_of(path, bias, spans, q.shape[1])
+    if slopes is None:
+        raise RecordError(
+            f"{path}: its position_bias is not ALiBi (slope * (key - query) per head); an unknown additive "
+            "bias cannot be recorded exactly"
+        )
+    return spans, slopes

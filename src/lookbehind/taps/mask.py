@@ -7,7 +7,7 @@ key, though a kernel that was given the lowest finite number instead of -inf wei
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -61,19 +61,14 @@ def spans_of(module: str, mask: torch.Tensor, q: torch.Tensor, k: torch.Tensor) 
             f"{module}: a mask holds nan; only 0 and very negative numbers make an additive mask"
         )
     beyond = _BLOCKED_BESIDE_BIAS.get(full.dtype, -1e6)
-    found: list[Spans] = []
-    slopes: torch.Tensor | None = None
-    for row in _rows(full, q):
-        spans = _boolean(module, full[row], q.shape[2], beyond)
-        bias = full[row].expand(q.shape[1], -1, -1)
-        slopes = merged(module, slopes, alibi_slopes(bias, spans))
-        if slopes is None:
-            raise RecordError(
-                f"{module}: an additive bias is neither a mask nor ALiBi (value {odd:.4g}); only masks of 0 "
-                "and very negative numbers, and biases slope * (key - query) per head that are not rounded "
-                "to half precision, can be recorded exactly"
-            )
-        found.append(spans)
+    found = [_boolean(module, full[row], q.shape[2], beyond) for row in _rows(full, q)]
+    slopes = slopes_of(module, full, found, q.shape[1])
+    if slopes is None:
+        raise RecordError(
+            f"{module}: an additive bias is neither a mask nor ALiBi (value {odd:.4g}); only masks of 0 "
+            "and very negative numbers, and biases slope * (key - query) per head that are not rounded "
+            "to half precision, can be recorded exactly"
+        )
     return found, slopes
 
 
@@ -141,6 +136,27 @@ def spans_of_padding(
     return found
 
 
+def slopes_of(module: str, bias: torch.Tensor, spans: Sequence[Spans], n_heads: int) -> torch.Tensor | None:
+    """The ALiBi slopes of a bias, float64 [Hq], the same in every sequence; None if it carries none.
+
+    Args:
+        module: who asks, for messages.
+        bias: [1 or B, 1 or Hq, 1 or Lq, Lk].
+        spans: which products are read, for each sequence.
+        n_heads: Hq.
+
+    Raises:
+        RecordError: sequences have different slopes.
+    """
+    slopes: torch.Tensor | None = None
+    for row, one in enumerate(spans):
+        found = alibi_slopes(bias[row if bias.shape[0] > 1 else 0].expand(n_heads, -1, -1), one)
+        if found is None:
+            return None
+        slopes = found if slopes is None else merged(module, slopes, found)
+    return slopes
+
+
 def alibi_slopes(bias: torch.Tensor, spans: Spans) -> torch.Tensor | None:
     """The slope per head of a bias that grows by a fixed amount per key, up to a constant per query; or None.
 
@@ -173,10 +189,12 @@ def alibi_slopes(bias: torch.Tensor, spans: Spans) -> torch.Tensor | None:
     return slopes
 
 
-def merged(module: str, one: torch.Tensor | None, other: torch.Tensor | None) -> torch.Tensor | None:
-    """Slopes that two calls agree on, where NaN agrees with anything; None if either is None."""
-    if one is None or other is None:
-        return other if one is None else None
+def merged(module: str, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Slopes [Hq] that two sequences or calls agree on, where NaN agrees with anything.
+
+    Raises:
+        RecordError: they do not agree.
+    """
     both = ~(one.isnan() | other.isnan())
     if not torch.allclose(one[both], other[both], rtol=1e-5, atol=1e-8):
         raise RecordError(

@@ -1,7 +1,7 @@
 """Transformers models that multiply queries and keys themselves, outside the attention interface.
 
 Each is understood by name: the first product of activations in its attention module is the scores, the next
-    is the weights with the values. Its ALiBi bias and its mask are what its forward was given.
+is the weights with the values. Its ALiBi bias and its mask are what its forward was given.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import torch
 
 from lookbehind.errors import RecordError
 from lookbehind.pattern import Full
-from lookbehind.spans import Spans
 from lookbehind.taps.call import Call
-from lookbehind.taps.mask import alibi_slopes, merged, named, spans_of
+from lookbehind.taps.mask import named, slopes_of, spans_of
 from lookbehind.taps.stack import Frame, ModuleStack
 
 
@@ -88,21 +87,13 @@ class Own(ABC):
             )
         if odd is not None:
             raise RecordError(f"{name}: its mask carries a bias of its own, which cannot be recorded")
-        slopes = None if bias is None else self._slopes(bias, spans)
+        slopes = None if bias is None else slopes_of(name, bias, spans, q.shape[1])
+        if bias is not None and slopes is None:
+            raise RecordError(
+                f"{name}: its bias is not slope * key to within float32 rounding; load the model in float32 "
+                "to record it exactly"
+            )
         return Call(name, q, k, k, spans, scale, alibi=slopes)
-
-    def _slopes(self, bias: torch.Tensor, spans: list[Spans]) -> torch.Tensor:
-        slopes: torch.Tensor | None = None
-        for row, rows in enumerate(spans):
-            found = alibi_slopes(bias[row if bias.shape[0] > 1 else 0], rows)
-            if found is None:
-                raise RecordError(
-                    f"{self._frame.name}: its bias is not slope * key to within float32 rounding; "
-                    "load the model in float32 to record it exactly"
-                )
-            slopes = merged(self._frame.name, slopes, found)
-        assert slopes is not None  # a batch has a row
-        return slopes
 
 
 class Bloom(Own):
