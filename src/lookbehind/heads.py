@@ -263,21 +263,25 @@ def same_token_spans(ids: Ints, first: int, n_queries: int, n_keys: int, shift: 
     >>> same_token_spans(np.array([5, 6, 5, 6]), 0, 4, 4, shift=1).keys(2)
     [1]
     """
-    order = np.argsort(ids, kind="stable")  # positions, grouped by token, ascending within a group
-    ranked = ids[order]
-    opens = np.flatnonzero(np.diff(ranked, prepend=ranked[:1] - 1)) if len(ranked) else ranked
-    group = np.searchsorted(opens, np.arange(len(ids)), side="right") - 1
-    place = np.empty(len(ids), dtype=np.int64)
-    place[order] = np.arange(len(ids))
-    begin = np.empty(len(ids), dtype=np.int64)
-    begin[order] = opens[group] if len(ids) else group
+    order, begin, earlier = _repeats(ids)
     queries = np.arange(first, first + n_queries)
-    earlier = place[queries] - begin[queries]  # how many earlier positions hold the same token
+    begin, earlier = begin[queries], earlier[queries]
     rows = np.repeat(np.arange(n_queries), earlier)
     within = np.arange(int(earlier.sum())) - np.repeat(np.cumsum(earlier) - earlier, earlier)
-    keys = order[np.repeat(begin[queries], earlier) + within] + shift
+    keys = order[np.repeat(begin, earlier) + within] + shift
     kept = (keys < queries[rows]) & (keys < n_keys)
     return _from_pairs(rows[kept], keys[kept], n_queries, n_keys, first)
+
+
+def _repeats(ids: Ints) -> tuple[Ints, Ints, Ints]:
+    """Positions in the order of their tokens; and of each position, where its token begins there, and how
+    many earlier positions hold the same token: int64 [n] each."""
+    order = np.argsort(ids, kind="stable")
+    ranked = ids[order]
+    begin, earlier = np.empty_like(order), np.empty_like(order)
+    begin[order] = np.searchsorted(ranked, ranked)
+    earlier[order] = np.arange(len(ids)) - begin[order]
+    return order, begin, earlier
 
 
 def _from_pairs(rows: Ints, keys: Ints, n_queries: int, n_keys: int, offset: int) -> Spans:
@@ -293,12 +297,7 @@ def _row_ranges(spans: Spans, ids: Ints | None) -> list[slice]:
     """Consecutive rows with at most about `_MOST_PAIRS` pairs of equal tokens each; one range as a rule."""
     if ids is None or not spans.n_queries:
         return [slice(0, spans.n_queries)]
-    inverse = np.unique(ids, return_inverse=True)[1]
-    order = np.argsort(inverse, kind="stable")
-    opens = np.searchsorted(inverse[order], np.arange(int(inverse.max()) + 1))
-    earlier = np.empty(len(ids), dtype=np.int64)
-    earlier[order] = np.arange(len(ids)) - opens[inverse[order]]
-    pairs = np.cumsum(earlier[spans.offset : spans.offset + spans.n_queries])
+    pairs = np.cumsum(_repeats(ids)[2][spans.offset : spans.offset + spans.n_queries])
     edges = [0]
     while edges[-1] < spans.n_queries:
         done = int(pairs[edges[-1] - 1]) if edges[-1] else 0
