@@ -63,9 +63,8 @@ def heads(
 def heads_table(table: HeadTable) -> Table:
     """The numbers as a table of 80 columns; weights that stand out are bold."""
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1, 0, 0))
-    shown = [
-        name for name in COLUMNS if name != "pattern"
-    ]  # said once below: it would take a quarter of a line
+    # The pattern is said once below: it would take a quarter of a line.
+    shown = [name for name in COLUMNS if name != "pattern"]
     for name in shown:
         drawn.add_column(_SHORT.get(name, name), justify="right", no_wrap=True)
     for head in table:

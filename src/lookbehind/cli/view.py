@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookbehind.cli.common import console, load_model, say, working
-from lookbehind.cli.demo import opening
+from lookbehind.cli.demo import GENERATED, opening
 from lookbehind.cli.record import record_run
 
 if TYPE_CHECKING:
     from lookbehind.atlas.serving import Viewing
-
-_GENERATED = 20
 
 
 def view(
@@ -54,7 +52,7 @@ def view(
                 model, tokenizer = load_model(None)
                 from lookbehind.model import demo_text
 
-                record_run(model, tokenizer, opening(demo_text()), shown, _GENERATED)
+                record_run(model, tokenizer, opening(demo_text()), shown, GENERATED)
                 del model
 
         def stop(number: int, frame: object) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lookbehind.heads import HeadTable
     from lookbehind.tape import Tape
 
-_GENERATED = 20
+GENERATED = 20  # tokens that the built-in decoder writes after its demo text
 
 
 def demo(
@@ -46,11 +46,11 @@ def demo(
                 upcoming = next_tokens(model, tokenizer, text, 5)
                 ids = encode(model, tokenizer, text)
                 started = time.perf_counter()
-                plain = run_model(model, ids, _GENERATED)
+                plain = run_model(model, ids, GENERATED)
                 run_seconds = time.perf_counter() - started
             with working("reading it again, under the recorder"):
                 started = time.perf_counter()
-                tape, continuation = record_run(model, tokenizer, text, place / TAPE, _GENERATED)
+                tape, continuation = record_run(model, tokenizer, text, place / TAPE, GENERATED)
                 record_seconds = time.perf_counter() - started
             with working("observing every product"):
                 started = time.perf_counter()

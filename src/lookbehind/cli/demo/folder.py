@@ -20,8 +20,9 @@ WRITTEN = {
     "induction.png": "the induction head",
     "atlas.html": "the atlas in one file, to zoom",
 }
-_ONCE_WRITTEN = {"previous.html", "induction.html"}  # by earlier versions
 """Every name that a demo may write, and what it is."""
+
+_ONCE_WRITTEN = {"previous.html", "induction.html"}  # by earlier versions
 
 _MARK = "lookbehind-demo.json"  # says that a directory is this command's own
 _UNFINISHED = "unfinished-demo"
