@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lookbehind.engines.problem import Problem, aligned
-from lookbehind.pattern import Full
+from lookbehind.engines.problem import Problem, keys_before_triangle
+from lookbehind.pattern import Causal, First, Full, Window
 
 
 def test_sizes_and_dtypes():
@@ -24,14 +24,19 @@ def test_every_distance_that_can_occur_has_a_place(offset):
     assert problem.n_distances > furthest
 
 
-def test_fused_kernels_are_handed_what_they_read():
-    """Adjacent numbers at addresses and steps of 16 bytes, copied only where they are not so."""
-    x = torch.randn(2, 3, 5, 64).bfloat16()
-    one = torch.randn(2, 3, 65).bfloat16().as_strided((2, 3, 1, 64), (192, 64, 65, 1))
-    for kept in (x, x.transpose(1, 2), x[:, :, :3, 8:24], one):
-        found = aligned(kept)
-        assert torch.equal(found, kept) and found.data_ptr() == kept.data_ptr()
-        assert all(step * 2 % 16 == 0 for step in found.stride()[:3]) and found.stride(3) == 1
-    for copied in (x[..., 1:17], x[..., ::2], torch.randn(2, 3, 5, 65).bfloat16()[..., :64]):
-        found = aligned(copied)
-        assert torch.equal(found, copied) and found.is_contiguous() and found.data_ptr() % 16 == 0
+@pytest.mark.parametrize(
+    ("pattern", "queries", "keys", "before"),
+    [
+        (Causal(), 5, 5, 0),
+        (Causal(), 5, 9, 4),
+        (Causal(), 1, 9, 9),  # a single query reads every key
+        (Full(), 5, 9, 9),
+        (Causal(), 9, 5, None),
+        (Causal() & Window(3), 5, 5, None),
+        (Causal() & ~First(1), 5, 5, None),
+        (Causal() | First(3), 5, 5, None),
+    ],
+    ids=str,
+)
+def test_what_fused_kernels_know_of_patterns(pattern, queries, keys, before):
+    assert keys_before_triangle(pattern.spans(queries, keys)) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from lookbehind.spans import Spans
@@ -80,19 +81,16 @@ class Problem:
         return max(self.n_keys, offset + self.n_queries, self.n_keys - offset)
 
 
-def aligned(x: torch.Tensor) -> torch.Tensor:
-    """`x` as fused kernels on cards read it, or a copy: adjacent numbers, 16 bytes at a time.
+def keys_before_triangle(spans: Spans) -> int | None:
+    """t if query row r reads keys 0 to t + r, queries being last; Lk if each reads every key; None otherwise.
 
-    They do not all check: other strides are read wrongly, other addresses end the process's use of the card.
+    What fused kernels know of patterns.
     """
-    whole = x.shape[3] * x.element_size() % 16 == 0  # rows of a copy begin at such places too
-    odd = [step * x.element_size() % 16 != 0 for step in x.stride()[:3]]
-    if whole and any(odd):
-        # Where an axis has one row, the step to the next means nothing, but is checked.
-        alone = [size == 1 and one for size, one in zip(x.shape, odd, strict=False)]
-        steps = [x.shape[3] if one else step for step, one in zip(x.stride(), alone, strict=False)]
-        x = x.as_strided(x.shape, (*steps, x.stride(3)))
-    fits = not whole or all(step * x.element_size() % 16 == 0 for step in x.stride()[:3])
-    if x.stride(3) == 1 and x.data_ptr() % 16 == 0 and fits:
-        return x
-    return x.clone(memory_format=torch.contiguous_format)  # contiguous() leaves what only begins elsewhere
+    n_queries, n_keys = spans.n_queries, spans.n_keys
+    if spans.count() == n_queries * n_keys:
+        return n_keys
+    before = n_keys - n_queries
+    one_each = len(spans.starts) == n_queries and bool((np.diff(spans.row_ptr) == 1).all())
+    if before < 0 or not one_each or spans.starts.any():
+        return None
+    return before if np.array_equal(spans.stops, np.arange(before + 1, n_keys + 1)) else None

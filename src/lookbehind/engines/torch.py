@@ -1,8 +1,8 @@
 """The torch engine: attention and its reductions block by block, on any device, in O(n) memory.
 
 Only non-empty tiles are visited, and only partial ones are masked. Scores, sums and reductions are float32
-(float64 for float64 inputs) whatever the inputs are. PyTorch's fused attention computes `attend` where
-it is right.
+(float64 for float64 inputs) whatever the inputs are. On a CPU PyTorch's fused attention computes `attend`
+where it is right.
 """
 
 from __future__ import annotations

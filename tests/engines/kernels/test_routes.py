@@ -8,7 +8,7 @@ import torch
 
 from lookbehind.attention import attend
 from lookbehind.engines.kernels import routes
-from lookbehind.engines.kernels.routes import Route, route
+from lookbehind.engines.kernels.routes import Route, aligned, route
 from lookbehind.engines.problem import Problem
 from lookbehind.engines.sinks import folded
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
@@ -176,6 +176,19 @@ def bfloat16_at(x: torch.Tensor) -> torch.Tensor:
     """The same numbers in a storage of the same strides and beginning."""
     storage = torch.empty(x.untyped_storage().size() // x.element_size(), dtype=torch.bfloat16)
     return torch.as_strided(storage, x.shape, x.stride(), x.storage_offset()).copy_(x)
+
+
+def test_fused_kernels_are_handed_what_they_read():
+    """Adjacent numbers at addresses and steps of 16 bytes, copied only where they are not so."""
+    x = torch.randn(2, 3, 5, 64).bfloat16()
+    one = torch.randn(2, 3, 65).bfloat16().as_strided((2, 3, 1, 64), (192, 64, 65, 1))
+    for kept in (x, x.transpose(1, 2), x[:, :, :3, 8:24], one):
+        found = aligned(kept)
+        assert torch.equal(found, kept) and found.data_ptr() == kept.data_ptr()
+        assert all(step * 2 % 16 == 0 for step in found.stride()[:3]) and found.stride(3) == 1
+    for copied in (x[..., 1:17], x[..., ::2], torch.randn(2, 3, 5, 65).bfloat16()[..., :64]):
+        found = aligned(copied)
+        assert torch.equal(found, copied) and found.is_contiguous() and found.data_ptr() % 16 == 0
 
 
 @pytest.mark.parametrize("wrong", ["top-left", "base 2", "raises"])

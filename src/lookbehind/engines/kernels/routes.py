@@ -18,7 +18,7 @@ import torch
 
 from lookbehind.engines.kernels import flex
 from lookbehind.engines.kernels.kept import Kept
-from lookbehind.engines.problem import Problem, aligned
+from lookbehind.engines.problem import Problem, keys_before_triangle
 from lookbehind.engines.sinks import folded
 from lookbehind.spans import Spans
 
@@ -117,15 +117,11 @@ def _shape(spans: Spans) -> tuple[str, bool]:
 
 
 def _shape_of(spans: Spans) -> tuple[str, bool]:
-    counts = np.diff(spans.row_ptr)
-    some = bool((counts > 0).all())
-    if spans.count() == spans.n_queries * spans.n_keys:
-        return "full", some
-    before = spans.n_keys - spans.n_queries
-    if before >= 0 and (counts == 1).all() and not spans.starts.any():
-        ends = np.arange(before + 1, spans.n_keys + 1)
-        return ("causal" if np.array_equal(spans.stops, ends) else "other"), some
-    return "other", some
+    some = bool((np.diff(spans.row_ptr) > 0).all())
+    before = keys_before_triangle(spans)
+    if before is None:
+        return "other", some
+    return ("full" if before == spans.n_keys else "causal"), some
 
 
 # -- the kernels -------------------------------------------------------------------------------------------
@@ -185,6 +181,24 @@ def normalised(out: torch.Tensor, lse: torch.Tensor, problem: Problem) -> tuple[
         lse = lse.masked_fill(empty, -math.inf)
         out = out.masked_fill(empty[:, None], 0.0)
     return out, lse
+
+
+def aligned(x: torch.Tensor) -> torch.Tensor:
+    """`x` as fused kernels on cards read it, or a copy: adjacent numbers, 16 bytes at a time.
+
+    They do not all check: other strides are read wrongly, other addresses end the process's use of the card.
+    """
+    whole = x.shape[3] * x.element_size() % 16 == 0  # rows of a copy begin at such places too
+    odd = [step * x.element_size() % 16 != 0 for step in x.stride()[:3]]
+    if whole and any(odd):
+        # Where an axis has one row, the step to the next means nothing, but is checked.
+        alone = [size == 1 and one for size, one in zip(x.shape, odd, strict=False)]
+        steps = [x.shape[3] if one else step for step, one in zip(x.stride(), alone, strict=False)]
+        x = x.as_strided(x.shape, (*steps, x.stride(3)))
+    fits = not whole or all(step * x.element_size() % 16 == 0 for step in x.stride()[:3])
+    if x.stride(3) == 1 and x.data_ptr() % 16 == 0 and fits:
+        return x
+    return x.clone(memory_format=torch.contiguous_format)  # contiguous() leaves what only begins elsewhere
 
 
 # -- trust -------------------------------------------------------------------------------------------------
