@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookbehind import checks, line
+from lookbehind.line import Ints
 from lookbehind.spans import Spans
 
 _MOST = 10**18  # of a tile's side: its places are counted in 64 bits
@@ -80,32 +81,43 @@ def tile(spans: Spans, query_size: int, key_size: int) -> Blocks:
         spans: what to tile.
         query_size: queries in a tile, at least 1.
         key_size: keys in a tile, at least 1.
+
+    Raises:
+        InputError: a side is less than 1.
     """
     query_size, key_size = (
         checks.whole("query_size", query_size, 1, _MOST),
         checks.whole("key_size", key_size, 1, _MOST),
     )
-    rows, columns = -(-spans.n_queries // query_size), -(-spans.n_keys // key_size)
-    tile_row = spans.interval_rows() // query_size
+    edges = np.minimum(np.arange(-(-spans.n_queries // query_size) + 1) * query_size, spans.n_queries)
+    visited, full = tiled(spans, spans.interval_rows() // query_size, np.diff(edges), key_size)
+    return Blocks(spans, query_size, key_size, visited, full)
+
+
+def tiled(spans: Spans, tile_row: Ints, heights: Ints, key_size: int) -> tuple[Spans, Spans]:
+    """(visited, full) tiles, as `Blocks` has them, of rows that may be cut anywhere.
+
+    Args:
+        spans: what to tile.
+        tile_row: int64 [n_intervals], which row of tiles each interval lies in.
+        heights: int64 [rows of tiles], how many queries each holds.
+        key_size: keys in a tile.
+    """
+    rows, columns = len(heights), -(-spans.n_keys // key_size)
     # Visited: each interval widened to whole tiles; overlapping and touching ones joined.
     first = tile_row * (columns + 1)
     visited = line.union(first + spans.starts // key_size, first - (-spans.stops // key_size))
     # Full: read by every query of the tile row, then cut down to whole tiles.
     first = tile_row * (spans.n_keys + 1)
-    height = np.minimum(query_size, spans.n_queries - np.arange(rows, dtype=np.int64) * query_size)
-    shared = line.deepest(first + spans.starts, first + spans.stops, height[tile_row])
+    shared = line.deepest(first + spans.starts, first + spans.stops, heights[tile_row])
     counts, starts, stops = line.row_counts(shared, rows, spans.n_keys)
     first = np.repeat(np.arange(rows, dtype=np.int64), counts) * (columns + 1)
     low = -(-starts // key_size)
     high = np.where(stops == spans.n_keys, columns, stops // key_size)
     whole = low < high
     full = (first + low)[whole], (first + high)[whole]
-    return Blocks(
-        spans,
-        query_size,
-        key_size,
-        *(
-            Spans.from_counts(*line.row_counts(tiles, rows, columns), n_keys=columns, offset=columns - rows)
-            for tiles in (visited, full)
-        ),
+    some, every = (
+        Spans.from_counts(*line.row_counts(tiles, rows, columns), n_keys=columns, offset=columns - rows)
+        for tiles in (visited, full)
     )
+    return some, every

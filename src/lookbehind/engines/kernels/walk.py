@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lookbehind import line
+from lookbehind.blocks import tiled
 from lookbehind.engines.kernels.kept import Kept, place
 from lookbehind.engines.observation import pixel_edges
+from lookbehind.pattern import First
 from lookbehind.spans import Ints, Spans
 
 _FEW = 4
@@ -114,23 +115,12 @@ def row_edges(n_queries: int, rows: int, pixel_rows: int | None = None) -> Ints:
 
 
 def tiles(spans: Spans, edges: Ints, keys: int) -> Tiles:
-    """Tile `spans` with rows cut at `edges`; as `blocks.tile` does for even rows, and by the same algebra."""
-    blocks, columns = len(edges) - 1, -(-spans.n_keys // keys)
+    """Tile `spans` with rows cut at `edges`."""
     block = np.searchsorted(edges, spans.interval_rows(), side="right") - 1
-    first = block * (columns + 1)
-    visited = line.union(first + spans.starts // keys, first - (-spans.stops // keys))
-    # Full: read by every query of the block, then cut down to whole tiles.
-    first = block * (spans.n_keys + 1)
-    shared = line.deepest(first + spans.starts, first + spans.stops, np.diff(edges)[block])
-    counts, starts, stops = line.row_counts(shared, blocks, spans.n_keys)
-    first = np.repeat(np.arange(blocks, dtype=np.int64), counts) * (columns + 1)
-    low, high = -(-starts // keys), stops // keys
-    kept = low < high
-    some, whole = (
-        Spans.from_counts(*line.row_counts(one, blocks, columns), n_keys=columns, offset=0)
-        for one in (visited, ((first + low)[kept], (first + high)[kept]))
-    )
-    return Tiles(spans, edges, keys, whole, some & ~whole)
+    visited, full = tiled(spans, block, np.diff(edges), keys)
+    if spans.n_keys % keys:  # what is read of the last tile is less than a tile
+        full = full & First(full.n_keys - 1).spans(full.n_queries, full.n_keys, full.offset)
+    return Tiles(spans, edges, keys, full, visited & ~full)
 
 
 def _walk(cut: Tiles, rows: int, along: str, device: torch.device) -> Walk:
