@@ -1,12 +1,11 @@
 """Recording whole models: weights are the model's own, outputs untouched, and the rest is refused."""
 
 import copy
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 import torch
@@ -15,10 +14,10 @@ from torch.nn import functional as F
 
 import lookbehind as lb
 from lookbehind.errors import InputError, RecordError
-from lookbehind.recorder import record, token_string, token_strings
-from tests.tiny_models import BASE, MAKE, WINDOW, Plain, ids, tiny
+from lookbehind.recorder import record
+from tests.tiny_models import BASE, MAKE, PROMPT, STEPS, WINDOW, Plain, generate, ids, tiny
+from tests.tokenizers import Bytes
 
-PROMPT, STEPS = 11, 20
 SPANS = {
     "mistral": [f"causal & window({WINDOW})"] * 2,
     "gemma2": [f"causal & window({WINDOW})", "causal"],
@@ -28,18 +27,11 @@ SPANS = {
 
 
 @pytest.fixture(autouse=True)
-def quiet(recwarn):
+def quiet():
     """transformers warns of its own affairs (generation flags, say), which are not tested here."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def generate(model, prompt, **options):
-    options = {"max_new_tokens": STEPS + 1, "do_sample": False, "output_logits": True, **options}
-    return model.generate(prompt, return_dict_in_generate=True, **options)
 
 
 def difference(tape, attentions, row=0, first=0):
@@ -718,61 +710,6 @@ def test_transformers_is_not_imported():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
-# -- tokens ------------------------------------------------------------------------------------------------
-
-
-class Bytes:
-    """A byte-level tokenizer: an id is a byte."""
-
-    def decode(self, some):
-        return bytes(some).decode(errors="replace")
-
-
-class Letters:
-    """Every id has a name."""
-
-    def decode(self, some):
-        return "".join(f"<{one}>" for one in some)
-
-
-def test_token_strings_join_to_the_text():
-    assert token_strings(Bytes(), list(b"def f(x):")) == list("def f(x):")
-
-    class Spaced:
-        """Drops the space of the first token, as SentencePiece decoders do."""
-
-        words = ("▁the", "▁cat", "s", "▁sat")
-
-        def decode(self, some, skip_special_tokens):
-            return "".join(self.words[one] for one in some).replace("▁", " ").removeprefix(" ")
-
-    assert token_strings(Spaced(), [0, 1, 2, 3]) == ["the", " cat", "s", " sat"]
-
-
-def test_a_piece_of_a_character_is_shown_as_its_bytes():
-    class ByteLevel(Bytes):
-        def id_to_token(self, one):
-            return {0xC3: "Ã", 0xA9: "©", 0x61: "a"}[one]
-
-    assert token_strings(ByteLevel(), [0x61, 0xC3, 0xA9, 0x61]) == ["a", "<0xC3>", "<0xA9>", "a"]
-    assert token_strings(Bytes(), [0x61, 0xC3, 0xA9]) == ["a", "�", "�"]
-    assert token_string(ByteLevel(), 0xC3) == "<0xC3>"
-
-
-def test_a_candidate_s_text_stands_alone():
-    class Spaced(Bytes):
-        words = ("▁the", "cat")
-
-        def convert_ids_to_tokens(self, one):
-            return self.words[one]
-
-        def decode(self, some, skip_special_tokens):
-            return "".join(self.words[one] for one in some).replace("▁", " ").removeprefix(" ")
-
-    assert [token_string(Spaced(), one) for one in (0, 1, 7)] == [" the", "cat", "<7>"]
-    assert token_string(Bytes(), 999) == "<999>"
-
-
 def test_tokens_are_kept_with_the_tape():
     model = Plain()
     with torch.no_grad(), record(model, tokenizer=Bytes()) as recorder:
@@ -794,260 +731,3 @@ def test_ids_that_a_tokenizer_does_not_have_lose_no_recording(tmp_path):
     with torch.no_grad(), record(model, tokenizer=Narrow(), to=tmp_path / "t"):
         model(torch.tensor([[*b"=> 1", 63, *b"2"]]))
     assert lb.load(tmp_path / "t").tokens == [*"=> 1", "<63>", "2"]
-
-
-# -- what the model said next ------------------------------------------------------------------------------
-
-
-def said_by_hand(tape, logits):
-    """Compares a tape's distributions with logits [rows, V] of its last rows."""
-    log = logits.float().log_softmax(-1)
-    first = tape.n_queries - len(log)
-    assert tape.predictions.known.tolist() == [False] * first + [True] * len(log)
-    for row, expected in enumerate(log, first):
-        found = tape.next(row)
-        best = expected.exp().topk(10)
-        assert [one.probability for one in found.top] == pytest.approx(best.values.tolist(), rel=1e-5)
-        for one in found.top:
-            assert one.probability == pytest.approx(float(expected[one.id].exp()), rel=1e-5)
-        if row + 1 < tape.n_queries:
-            came = tape.token_ids[row + 1]
-            assert found.came.id == came
-            assert float(tape.loss()[row]) == pytest.approx(-float(expected[came]), rel=1e-5, abs=1e-6)
-        else:
-            assert found.came is None and tape.loss()[row].isnan()
-
-
-def test_what_the_model_said_next_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("lookbehind.tape.writing.FLUSH_ROWS", 4)
-    model, prompt = tiny("llama"), ids(PROMPT)
-    with record(model) as recorder:
-        run = generate(model, prompt)
-    tape = recorder.tape()
-    said_by_hand(tape, torch.cat(run.logits))  # of the prompt, generate asks for the last row's logits only
-    assert tape.predictions.known.sum() == STEPS + 1
-    with record(model, tokenizer=Letters()) as recorder:
-        again = generate(model, prompt, logits_to_keep=0)
-    assert torch.equal(run.sequences, again.sequences)
-    tape = recorder.tape()
-    with torch.no_grad():
-        said_by_hand(tape, model(run.sequences[:, :-1]).logits[0])
-    assert tape.next(3).top[0].token == Letters().decode([tape.next(3).top[0].id])
-    with record(model, to=tmp_path / "a", tokenizer=Letters()) as recorder:
-        generate(model, prompt, logits_to_keep=0)
-    stored = recorder.tape()
-    assert stored.vocabulary == tape.vocabulary
-    for name, one in stored.predictions.tensors().items():
-        torch.testing.assert_close(one, tape.predictions.tensors()[name], equal_nan=True)
-
-
-def test_each_sequence_of_a_batch_has_its_own():
-    model = Plain()
-    cache = {}
-    with torch.no_grad(), record(model) as recorder:
-        logits = [model(ids(4, batch=2), cache), model(ids(1, batch=2, seed=9), cache)]
-    for row, tape in enumerate(recorder.tapes()):
-        said_by_hand(tape, torch.cat(logits, 1)[row])
-
-
-def test_nothing_is_made_up_where_no_logits_came():
-    model = tiny("llama")
-    with torch.no_grad(), record(model.model) as recorder:
-        model(ids(4))  # the decoder alone returns hidden states
-    assert recorder.tape().predictions is None
-    with torch.no_grad(), record(model) as recorder:
-        model(inputs_embeds=torch.randn(1, 4, 32))
-    assert recorder.tape().predictions is None
-    with torch.inference_mode(), record(model) as recorder:
-        plain = model(ids(4), logits_to_keep=2).logits
-    said_by_hand(recorder.tape(), plain[0].clone())
-
-
-# -- to a directory ----------------------------------------------------------------------------------------
-
-
-def test_to_a_directory_gives_the_same_tape(tmp_path, monkeypatch):
-    monkeypatch.setattr("lookbehind.tape.writing.FLUSH_ROWS", 4)
-    model, prompt = tiny("mistral"), ids(PROMPT)
-    with record(model, tokenizer=Bytes()) as recorder:
-        generate(model, prompt)
-    memory = recorder.tape()
-    with record(model, to=tmp_path / "run.tape", tokenizer=Bytes()) as recorder:
-        generate(model, prompt)
-        with pytest.raises(RecordError, match="read after recording has ended"):
-            recorder.tape()
-        assert len(list((tmp_path / "run.tape").glob("segment-*"))) == 6
-    tape = recorder.tape()
-    assert not list((tmp_path / "run.tape").glob("segment-*"))
-    assert (tape.steps, tape.token_ids, tape.tokens) == (memory.steps, memory.token_ids, memory.tokens)
-    assert tape.complete and tape.meta == memory.meta
-    for one, other in zip(tape.layers, memory.layers, strict=True):
-        assert torch.equal(one.q, other.q) and torch.equal(one.k, other.k) and one.spans == other.spans
-        assert (one.name, one.scale) == (other.name, other.scale)
-
-
-def test_to_a_directory_that_cannot_be_used(tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="full: exists and is not empty; give a new directory"):
-        record(Plain(), to=tmp_path / "full").__enter__()
-    with pytest.raises(InputError, match=r"notes\.txt: is a file"):
-        record(Plain(), to=tmp_path / "full" / "notes.txt").__enter__()
-    with pytest.raises(lb.LookbehindError, match=r"notes\.txt/x: cannot be"):
-        record(Plain(), to=tmp_path / "full" / "notes.txt" / "x").__enter__()
-    assert [path.name for path in tmp_path.iterdir()] == ["full"]
-
-
-def test_to_a_directory_takes_one_sequence(tmp_path):
-    model = Plain()
-    with torch.no_grad(), record(model, to=tmp_path / "a") as recorder:
-        with pytest.raises(RecordError, match=r"holds one sequence, and this forward begins 2"):
-            model(ids(4, batch=2), {})
-        model(ids(4), {})
-        with pytest.raises(RecordError, match="this forward begins another"):
-            model(ids(4), {})
-    assert recorder.tape().n_queries == 4
-    with record(model, to=tmp_path / "b"):
-        pass
-    assert not (tmp_path / "b").exists()
-
-
-def test_an_exception_leaves_a_tape_that_says_it_was_cut_off(tmp_path):
-    model = Plain()
-    with pytest.raises(KeyError), torch.no_grad(), record(model, to=tmp_path / "a"):
-        model(ids(4), {})
-        raise KeyError
-    tape = lb.load(tmp_path / "a")
-    assert not tape.complete and tape.n_queries == 4 and "cut off" in repr(tape)
-
-
-def test_a_full_disk_is_said_and_what_was_flushed_stays(tmp_path, monkeypatch):
-    from lookbehind.tape import files, writing
-
-    monkeypatch.setattr(writing, "FLUSH_ROWS", 1)
-    model, cache, save = Plain(), {}, files.save_file
-
-    def full(tensors, path, metadata=None):
-        if "segment-00001" in str(path):
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        save(tensors, path, metadata=metadata)
-
-    monkeypatch.setattr(files, "save_file", full)
-    said = r"segment-00001\.safetensors: cannot be written: No space left on device; free some space"
-    with pytest.raises(lb.TapeError, match=said), torch.no_grad(), record(model, to=tmp_path / "a"):
-        model(ids(4), cache)
-        model(ids(1), cache)
-    assert lb.load(tmp_path / "a").n_queries == 4
-    assert not list((tmp_path / "a").glob("*.tmp"))
-
-
-def test_a_killed_run_leaves_a_readable_tape(tmp_path):
-    code = (
-        "import sys, torch\n"
-        "from lookbehind.recorder import record\n"
-        "import lookbehind.tape.writing as writing\n"
-        "from tests.tiny_models import Plain, ids\n"
-        "writing.FLUSH_ROWS = 3\n"
-        "model, cache = Plain(), {}\n"
-        "with torch.no_grad(), record(model, to=sys.argv[1]):\n"
-        "    print('begun', flush=True); sys.stdin.readline()\n"
-        "    model(ids(7), cache)\n"
-        "    for step in range(5): model(ids(1), cache)\n"
-        "    print('ran', flush=True); sys.stdin.readline()\n"
-    )
-
-    def killed(lines):
-        place = tmp_path / f"after-{lines}"
-        run = subprocess.Popen(
-            [sys.executable, "-c", code, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for line in range(lines):
-            assert run.stdout.readline()
-            if line + 1 < lines:
-                run.stdin.write("\n")
-                run.stdin.flush()
-        os.kill(run.pid, signal.SIGKILL)
-        run.communicate()
-        return place
-
-    with pytest.raises(
-        lb.TapeError, match="recording was cut off before anything was written; record it again"
-    ):
-        lb.load(killed(1))
-    tape = lb.load(killed(2))
-    assert not tape.complete
-    assert (tape.n_queries, tape.steps) == (10, [7, 1, 1, 1])  # the two rows gathered last were not flushed
-    assert tape.token_ids[:7] == ids(7)[0].tolist()
-    assert float(tape.weights(1, 2, 9).sum()) == pytest.approx(1.0, abs=1e-5)
-    assert tape.layer(0).spans.describe() == "causal"
-    assert tape.predictions.known.all() and tape.loss().isnan().tolist() == [False] * 9 + [True]
-
-
-# -- statistics instead of a tape --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["llama", "mistral", "gemma2", "gpt_oss", "bloom"])
-def test_statistics_are_those_of_the_tape_in_prefill_and_decoding(name):
-    model, prompt = tiny(name), ids(PROMPT)
-    asked = {"received": True, "entropy": True, "top": 1, "max_score": True}
-    with record(model) as recorder:
-        plain = generate(model, prompt)
-    tape = recorder.tape()
-    with record(model, keep="statistics") as recorder:
-        recorded = generate(model, prompt)
-    assert all(torch.equal(*pair) for pair in zip(plain.logits, recorded.logits, strict=True))
-    (found,) = recorder.statistics()
-    assert list(found) == [layer.name for layer in tape.layers]
-    for number, seen in enumerate(found.values()):
-        expected = tape.observe(number, **asked)
-        for what in ("received", "visible", "entropy", "top_weights", "max_score"):
-            torch.testing.assert_close(getattr(seen, what), getattr(expected, what), rtol=1e-4, atol=1e-5)
-        near = seen.top_keys == expected.top_keys
-        assert near.float().mean() > 0.9  # equal weights come in any order
-
-
-def test_statistics_of_a_padded_batch_come_by_sequence():
-    model, prompt = tiny("llama"), ids(PROMPT).repeat(2, 1)
-    mask = torch.ones_like(prompt)
-    mask[0, :4] = 0
-    with record(model) as recorder:
-        model(prompt, attention_mask=mask)
-    tapes = recorder.tapes()
-    with record(model, keep="statistics") as recorder:
-        model(prompt, attention_mask=mask)
-    found = recorder.statistics()
-    assert len(found) == len(tapes) == 2
-    for one, tape in zip(found, tapes, strict=True):
-        expected = tape.observe(0, received=True, entropy=True)
-        seen = one[tape.layers[0].name]
-        torch.testing.assert_close(seen.received, expected.received)
-        torch.testing.assert_close(seen.entropy, expected.entropy)
-
-
-def test_with_statistics_no_query_and_no_key_is_kept():
-    model = tiny("llama")
-    with record(model, keep="statistics") as recorder:
-        model(ids(PROMPT))
-    kept = [rows for batch in recorder._batches for step in batch.steps for rows in step.rows.values()]
-    assert kept and all(rows.q.numel() == rows.k.numel() == 0 for rows in kept)
-
-
-def test_statistics_and_tapes_are_asked_for_by_their_names(tmp_path):
-    model = tiny("llama")
-    with pytest.raises(InputError, match=r"^record: keep is 'tape' or 'statistics'; got 'all'$"):
-        record(model, keep="all")
-    with pytest.raises(InputError, match=r"^record: statistics are kept in memory, and `to` is for a tape"):
-        record(model, keep="statistics", to=tmp_path / "run.tape")
-    with record(model, keep="statistics") as recorder:
-        pass
-    with pytest.raises(
-        RecordError, match=r"^tapes\(\): only statistics were kept; ask recorder.statistics\(\)"
-    ):
-        recorder.tape()
-    with pytest.raises(RecordError, match=r"nothing was recorded, because the model did not run"):
-        recorder.statistics()
-    with record(model) as recorder:
-        model(ids(PROMPT))
-    with pytest.raises(RecordError, match=r"^statistics\(\): a tape was kept; ask tape\(\).observe\(\)"):
-        recorder.statistics()

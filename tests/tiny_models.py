@@ -19,6 +19,7 @@ BASE = {
     "pad_token_id": 0,
 }
 WINDOW = 6
+PROMPT, STEPS = 11, 20  # tokens of a prompt, and of what is generated after its first
 
 
 def _llama4(t):
@@ -178,3 +179,10 @@ class Plain(nn.Module):
         for block in self.blocks:
             x = block(x, cache)
         return self.head(x)
+
+
+def generate(model, prompt, **options):
+    options = {"max_new_tokens": STEPS + 1, "do_sample": False, "output_logits": True, **options}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # transformers' own affairs, such as generation flags
+        return model.generate(prompt, return_dict_in_generate=True, **options)

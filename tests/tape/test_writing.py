@@ -1,14 +1,22 @@
 """A tape that is written while it grows is readable after every flush."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import lookbehind as lb
+from lookbehind.errors import InputError, RecordError
+from lookbehind.recorder import record
 from lookbehind.tape import Layer, Tape, load
 from lookbehind.tape.writing import TapeWriter
+from tests.tiny_models import PROMPT, Plain, generate, ids, tiny
+from tests.tokenizers import Bytes
 
 G = torch.Generator().manual_seed(0)
 
@@ -128,3 +136,121 @@ def test_damaged_segments_are_named(written):
         lb.TapeError, match=r"the entry of segment-00000\.safetensors does not fit its layers"
     ):
         load(place)
+
+
+def test_to_a_directory_gives_the_same_tape(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookbehind.tape.writing.FLUSH_ROWS", 4)
+    model, prompt = tiny("mistral"), ids(PROMPT)
+    with record(model, tokenizer=Bytes()) as recorder:
+        generate(model, prompt)
+    memory = recorder.tape()
+    with record(model, to=tmp_path / "run.tape", tokenizer=Bytes()) as recorder:
+        generate(model, prompt)
+        with pytest.raises(RecordError, match="read after recording has ended"):
+            recorder.tape()
+        assert len(list((tmp_path / "run.tape").glob("segment-*"))) == 6
+    tape = recorder.tape()
+    assert not list((tmp_path / "run.tape").glob("segment-*"))
+    assert (tape.steps, tape.token_ids, tape.tokens) == (memory.steps, memory.token_ids, memory.tokens)
+    assert tape.complete and tape.meta == memory.meta
+    for one, other in zip(tape.layers, memory.layers, strict=True):
+        assert torch.equal(one.q, other.q) and torch.equal(one.k, other.k) and one.spans == other.spans
+        assert (one.name, one.scale) == (other.name, other.scale)
+
+
+def test_to_a_directory_that_cannot_be_used(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="full: exists and is not empty; give a new directory"):
+        record(Plain(), to=tmp_path / "full").__enter__()
+    with pytest.raises(InputError, match=r"notes\.txt: is a file"):
+        record(Plain(), to=tmp_path / "full" / "notes.txt").__enter__()
+    with pytest.raises(lb.LookbehindError, match=r"notes\.txt/x: cannot be"):
+        record(Plain(), to=tmp_path / "full" / "notes.txt" / "x").__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+
+
+def test_to_a_directory_takes_one_sequence(tmp_path):
+    model = Plain()
+    with torch.no_grad(), record(model, to=tmp_path / "a") as recorder:
+        with pytest.raises(RecordError, match=r"holds one sequence, and this forward begins 2"):
+            model(ids(4, batch=2), {})
+        model(ids(4), {})
+        with pytest.raises(RecordError, match="this forward begins another"):
+            model(ids(4), {})
+    assert recorder.tape().n_queries == 4
+    with record(model, to=tmp_path / "b"):
+        pass
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_exception_leaves_a_tape_that_says_it_was_cut_off(tmp_path):
+    model = Plain()
+    with pytest.raises(KeyError), torch.no_grad(), record(model, to=tmp_path / "a"):
+        model(ids(4), {})
+        raise KeyError
+    tape = lb.load(tmp_path / "a")
+    assert not tape.complete and tape.n_queries == 4 and "cut off" in repr(tape)
+
+
+def test_a_full_disk_is_said_and_what_was_flushed_stays(tmp_path, monkeypatch):
+    from lookbehind.tape import files, writing
+
+    monkeypatch.setattr(writing, "FLUSH_ROWS", 1)
+    model, cache, save = Plain(), {}, files.save_file
+
+    def full(tensors, path, metadata=None):
+        if "segment-00001" in str(path):
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        save(tensors, path, metadata=metadata)
+
+    monkeypatch.setattr(files, "save_file", full)
+    said = r"segment-00001\.safetensors: cannot be written: No space left on device; free some space"
+    with pytest.raises(lb.TapeError, match=said), torch.no_grad(), record(model, to=tmp_path / "a"):
+        model(ids(4), cache)
+        model(ids(1), cache)
+    assert lb.load(tmp_path / "a").n_queries == 4
+    assert not list((tmp_path / "a").glob("*.tmp"))
+
+
+def test_a_killed_run_leaves_a_readable_tape(tmp_path):
+    code = (
+        "import sys, torch\n"
+        "from lookbehind.recorder import record\n"
+        "import lookbehind.tape.writing as writing\n"
+        "from tests.tiny_models import Plain, ids\n"
+        "writing.FLUSH_ROWS = 3\n"
+        "model, cache = Plain(), {}\n"
+        "with torch.no_grad(), record(model, to=sys.argv[1]):\n"
+        "    print('begun', flush=True); sys.stdin.readline()\n"
+        "    model(ids(7), cache)\n"
+        "    for step in range(5): model(ids(1), cache)\n"
+        "    print('ran', flush=True); sys.stdin.readline()\n"
+    )
+
+    def killed(lines):
+        place = tmp_path / f"after-{lines}"
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for line in range(lines):
+            assert run.stdout.readline()
+            if line + 1 < lines:
+                run.stdin.write("\n")
+                run.stdin.flush()
+        os.kill(run.pid, signal.SIGKILL)
+        run.communicate()
+        return place
+
+    with pytest.raises(
+        lb.TapeError, match="recording was cut off before anything was written; record it again"
+    ):
+        lb.load(killed(1))
+    tape = lb.load(killed(2))
+    assert not tape.complete
+    assert (tape.n_queries, tape.steps) == (10, [7, 1, 1, 1])  # the two rows gathered last were not flushed
+    assert tape.token_ids[:7] == ids(7)[0].tolist()
+    assert float(tape.weights(1, 2, 9).sum()) == pytest.approx(1.0, abs=1e-5)
+    assert tape.layer(0).spans.describe() == "causal"
+    assert tape.predictions.known.all() and tape.loss().isnan().tolist() == [False] * 9 + [True]

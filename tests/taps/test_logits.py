@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from lookbehind.recorder import record
 from lookbehind.taps import logits
 from lookbehind.taps.logits import TOP, returned, summarised
 from lookbehind.taps.stack import Frame
+from tests.tiny_models import PROMPT, STEPS, Plain, generate, ids, tiny
+from tests.tokenizers import Letters
 
 
 def frame(module=None, **kwargs):
@@ -90,3 +93,67 @@ def test_what_is_taken_for_logits():
     chosen = frame(logits_to_keep=torch.tensor([0, 1]))
     assert returned(SimpleNamespace(logits=three), chosen) is None
     assert not returned(three.clone().requires_grad_(), frame(embeds)).requires_grad
+
+
+def said_by_hand(tape, logits):
+    """Compares a tape's distributions with logits [rows, V] of its last rows."""
+    log = logits.float().log_softmax(-1)
+    first = tape.n_queries - len(log)
+    assert tape.predictions.known.tolist() == [False] * first + [True] * len(log)
+    for row, expected in enumerate(log, first):
+        found = tape.next(row)
+        best = expected.exp().topk(10)
+        assert [one.probability for one in found.top] == pytest.approx(best.values.tolist(), rel=1e-5)
+        for one in found.top:
+            assert one.probability == pytest.approx(float(expected[one.id].exp()), rel=1e-5)
+        if row + 1 < tape.n_queries:
+            came = tape.token_ids[row + 1]
+            assert found.came.id == came
+            assert float(tape.loss()[row]) == pytest.approx(-float(expected[came]), rel=1e-5, abs=1e-6)
+        else:
+            assert found.came is None and tape.loss()[row].isnan()
+
+
+def test_what_the_model_said_next_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("lookbehind.tape.writing.FLUSH_ROWS", 4)
+    model, prompt = tiny("llama"), ids(PROMPT)
+    with record(model) as recorder:
+        run = generate(model, prompt)
+    tape = recorder.tape()
+    said_by_hand(tape, torch.cat(run.logits))  # of the prompt, generate asks for the last row's logits only
+    assert tape.predictions.known.sum() == STEPS + 1
+    with record(model, tokenizer=Letters()) as recorder:
+        again = generate(model, prompt, logits_to_keep=0)
+    assert torch.equal(run.sequences, again.sequences)
+    tape = recorder.tape()
+    with torch.no_grad():
+        said_by_hand(tape, model(run.sequences[:, :-1]).logits[0])
+    assert tape.next(3).top[0].token == Letters().decode([tape.next(3).top[0].id])
+    with record(model, to=tmp_path / "a", tokenizer=Letters()) as recorder:
+        generate(model, prompt, logits_to_keep=0)
+    stored = recorder.tape()
+    assert stored.vocabulary == tape.vocabulary
+    for name, one in stored.predictions.tensors().items():
+        torch.testing.assert_close(one, tape.predictions.tensors()[name], equal_nan=True)
+
+
+def test_each_sequence_of_a_batch_has_its_own():
+    model = Plain()
+    cache = {}
+    with torch.no_grad(), record(model) as recorder:
+        logits = [model(ids(4, batch=2), cache), model(ids(1, batch=2, seed=9), cache)]
+    for row, tape in enumerate(recorder.tapes()):
+        said_by_hand(tape, torch.cat(logits, 1)[row])
+
+
+def test_nothing_is_made_up_where_no_logits_came():
+    model = tiny("llama")
+    with torch.no_grad(), record(model.model) as recorder:
+        model(ids(4))  # the decoder alone returns hidden states
+    assert recorder.tape().predictions is None
+    with torch.no_grad(), record(model) as recorder:
+        model(inputs_embeds=torch.randn(1, 4, 32))
+    assert recorder.tape().predictions is None
+    with torch.inference_mode(), record(model) as recorder:
+        plain = model(ids(4), logits_to_keep=2).logits
+    said_by_hand(recorder.tape(), plain[0].clone())

@@ -1,11 +1,15 @@
 """Statistics of calls, joined: what an observation of the whole sequence gives."""
 
+import pytest
 import torch
 
 from lookbehind.attention import logsumexp, observe
+from lookbehind.errors import InputError, RecordError
 from lookbehind.pattern import Causal, Window
+from lookbehind.recorder import record
 from lookbehind.taps.call import Call
 from lookbehind.taps.statistics import joined, observed
+from tests.tiny_models import PROMPT, generate, ids, tiny
 
 ASKED = {"received": True, "entropy": True, "top": 1, "max_score": True}
 
@@ -60,3 +64,69 @@ def test_a_slope_that_no_row_tells_weighs_nothing():
     (found,) = observed(Call("m", q, k, k, [Causal().spans(1)], 8**-0.5, alibi=slopes), 0)
     torch.testing.assert_close(found.received, torch.ones(2, 1))
     assert found.max_score.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gemma2", "gpt_oss", "bloom"])
+def test_statistics_are_those_of_the_tape_in_prefill_and_decoding(name):
+    model, prompt = tiny(name), ids(PROMPT)
+    asked = {"received": True, "entropy": True, "top": 1, "max_score": True}
+    with record(model) as recorder:
+        plain = generate(model, prompt)
+    tape = recorder.tape()
+    with record(model, keep="statistics") as recorder:
+        recorded = generate(model, prompt)
+    assert all(torch.equal(*pair) for pair in zip(plain.logits, recorded.logits, strict=True))
+    (found,) = recorder.statistics()
+    assert list(found) == [layer.name for layer in tape.layers]
+    for number, seen in enumerate(found.values()):
+        expected = tape.observe(number, **asked)
+        for what in ("received", "visible", "entropy", "top_weights", "max_score"):
+            torch.testing.assert_close(getattr(seen, what), getattr(expected, what), rtol=1e-4, atol=1e-5)
+        near = seen.top_keys == expected.top_keys
+        assert near.float().mean() > 0.9  # equal weights come in any order
+
+
+def test_statistics_of_a_padded_batch_come_by_sequence():
+    model, prompt = tiny("llama"), ids(PROMPT).repeat(2, 1)
+    mask = torch.ones_like(prompt)
+    mask[0, :4] = 0
+    with record(model) as recorder:
+        model(prompt, attention_mask=mask)
+    tapes = recorder.tapes()
+    with record(model, keep="statistics") as recorder:
+        model(prompt, attention_mask=mask)
+    found = recorder.statistics()
+    assert len(found) == len(tapes) == 2
+    for one, tape in zip(found, tapes, strict=True):
+        expected = tape.observe(0, received=True, entropy=True)
+        seen = one[tape.layers[0].name]
+        torch.testing.assert_close(seen.received, expected.received)
+        torch.testing.assert_close(seen.entropy, expected.entropy)
+
+
+def test_with_statistics_no_query_and_no_key_is_kept():
+    model = tiny("llama")
+    with record(model, keep="statistics") as recorder:
+        model(ids(PROMPT))
+    kept = [rows for batch in recorder._batches for step in batch.steps for rows in step.rows.values()]
+    assert kept and all(rows.q.numel() == rows.k.numel() == 0 for rows in kept)
+
+
+def test_statistics_and_tapes_are_asked_for_by_their_names(tmp_path):
+    model = tiny("llama")
+    with pytest.raises(InputError, match=r"^record: keep is 'tape' or 'statistics'; got 'all'$"):
+        record(model, keep="all")
+    with pytest.raises(InputError, match=r"^record: statistics are kept in memory, and `to` is for a tape"):
+        record(model, keep="statistics", to=tmp_path / "run.tape")
+    with record(model, keep="statistics") as recorder:
+        pass
+    with pytest.raises(
+        RecordError, match=r"^tapes\(\): only statistics were kept; ask recorder.statistics\(\)"
+    ):
+        recorder.tape()
+    with pytest.raises(RecordError, match=r"nothing was recorded, because the model did not run"):
+        recorder.statistics()
+    with record(model) as recorder:
+        model(ids(PROMPT))
+    with pytest.raises(RecordError, match=r"^statistics\(\): a tape was kept; ask tape\(\).observe\(\)"):
+        recorder.statistics()
