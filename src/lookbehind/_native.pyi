@@ -1,4 +1,4 @@
-"""The compiled extension (native/bindings.cpp). lookbehind.engines.native is its one user, beside bench.
+"""The compiled extension (native/bindings.cpp). lookbehind.engines.native is its one user.
 
 Arrays are anything with DLPack or the buffer protocol, on the CPU, and are never copied: q, k, v and out are
 [B, H, L, D] with stride 1 on the last axis; all others are contiguous. `spans` is (row_ptr, starts, stops,
@@ -62,7 +62,8 @@ def observe(
     set: str,
 ) -> None:
     """Write each array of `wants`: received, entropy, top_weights and top_keys, max_score, distance,
-    by_distance, map_sum, map_max; and the mass of each row on other spans, which lie within `spans`.
+    by_distance, map_mean, map_sum, map_max; and the mass of each row on other spans, which lie within
+    `spans`.
     """
 
 def sets() -> list[str]:

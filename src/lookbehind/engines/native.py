@@ -2,8 +2,8 @@
 
 Any span of keys, whatever its shape, costs what its products cost; queries and keys are read where they lie.
 Copied first, because the library reads rows of adjacent numbers: a tensor whose last axis has a stride other
-than 1, and span tables that are not contiguous. All sums are float32.
-Results are the same bits for any number of threads, which is `torch.get_num_threads()`.
+than 1, span tables that are not contiguous, and sinks, slopes and an lse that are not contiguous float32. All
+sums are float32. Results are the same bits for any number of threads, which is `torch.get_num_threads()`.
 """
 
 from __future__ import annotations
