@@ -93,16 +93,23 @@ class HeadTable:
         return self.heads[index]
 
     def sorted(self, by: str, descending: bool = True) -> HeadTable:
-        """The same heads by one column; heads without that number come last."""
+        """The same heads by one column; heads without that number come last.
+
+        Raises:
+            InputError: there is no such column.
+        """
         if by not in COLUMNS:
             raise InputError(f"heads: there is no column {by!r}; sort by one of {', '.join(COLUMNS)}")
-
         known = [head for head in self.heads if _known(getattr(head, by))]
         known.sort(key=lambda head: getattr(head, by), reverse=descending)
         return HeadTable((*known, *(head for head in self.heads if not _known(getattr(head, by)))))
 
     def top(self, count: int) -> HeadTable:
-        """The first `count` heads."""
+        """The first `count` heads.
+
+        Raises:
+            InputError: count is less than 1.
+        """
         return HeadTable(self.heads[: checks.whole("top", count, 1)])
 
     def most(self, measure: str) -> Head | None:

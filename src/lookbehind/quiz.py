@@ -44,6 +44,9 @@ def generate(kinds: Sequence[str] | None = None, n: int = 6, seed: int = 0) -> l
         kinds: some of `KINDS`, in the order wanted; all unless given.
         n: how many.
         seed: any whole number.
+
+    Raises:
+        InputError: there is no such kind, or more are asked for than `MOST`.
     """
     kinds = list(KINDS) if kinds is None else list(kinds)
     for kind in kinds:

@@ -60,6 +60,7 @@ class Spans:
 
     Raises:
         InputError: the arrays do not describe ascending, disjoint, non-touching intervals within range.
+            Methods raise it, too: for a row or a key that does not exist, and for spans of other lengths.
     """
 
     n_queries: int
@@ -113,6 +114,9 @@ class Spans:
         Args:
             mask: bool [n_queries, n_keys], True where the query reads the key. An array or a torch tensor.
             offset: absolute position of the first query; n_keys - n_queries unless given.
+
+        Raises:
+            InputError: the mask has other axes, or is not bool.
         """
         cells = checks.array("mask", mask)
         if cells.ndim != 2 or cells.dtype != np.bool_:
@@ -142,6 +146,9 @@ class Spans:
         """Rows of one part after those of another: consecutive queries over the most keys any part has.
 
         This is how a prompt and the decode steps after it become one triangle.
+
+        Raises:
+            InputError: there is no part, or one does not begin where the one before it ends.
         """
         if not isinstance(parts, (list, tuple)) or not all(isinstance(part, Spans) for part in parts):
             raise InputError(f"stack: a list of Spans is needed; got {checks.shown(parts)}")
@@ -179,6 +186,10 @@ class Spans:
         change = np.bincount(self.starts, minlength=self.n_keys + 1).astype(np.int64)
         change -= np.bincount(self.stops, minlength=self.n_keys + 1)
         return np.cumsum(change)[:-1]
+
+    def interval_rows(self) -> Ints:
+        """Which row each interval belongs to: int64 [n_intervals]."""
+        return np.repeat(np.arange(self.n_queries, dtype=np.int64), np.diff(self.row_ptr))
 
     def intervals(self, query: int) -> list[tuple[int, int]]:
         """The half-open key intervals of one query (a row number), ascending."""
@@ -219,7 +230,11 @@ class Spans:
         return np.cumsum(change, axis=1, dtype=np.int8)[:, :-1].astype(np.bool_)
 
     def region(self, queries: slice = slice(None), keys: slice = slice(None)) -> Spans:
-        """The same spans for a range of rows and of keys, renumbered from 0; the offset follows."""
+        """The same spans for a range of rows and of keys, renumbered from 0; the offset follows.
+
+        Raises:
+            InputError: a slice has another step than 1.
+        """
         first, last = checks.part("queries", queries, self.n_queries)
         low, high = checks.part("keys", keys, self.n_keys)
         inside = slice(int(self.row_ptr[first]), int(self.row_ptr[last]))
@@ -232,7 +247,11 @@ class Spans:
         return Spans(last - first, high - low, self.offset + first - low, row_ptr, starts[kept], stops[kept])
 
     def blocks(self, query_size: int, key_size: int) -> Blocks:
-        """Which tiles of `query_size` x `key_size` products are empty, full or partial."""
+        """Which tiles of `query_size` x `key_size` products are empty, full or partial.
+
+        Raises:
+            InputError: a side is less than 1.
+        """
         from lookbehind.blocks import tile  # tiles stand on spans, not under them
 
         return tile(self, query_size, key_size)
@@ -320,10 +339,6 @@ class Spans:
                 f"spans: {mine[0]} queries x {mine[1]} keys at offset {mine[2]} cannot be combined with "
                 f"{theirs[0]} x {theirs[1]} at offset {theirs[2]}; make both at the same lengths"
             )
-
-    def interval_rows(self) -> Ints:
-        """Which row each interval belongs to: int64 [n_intervals]."""
-        return np.repeat(np.arange(self.n_queries, dtype=np.int64), np.diff(self.row_ptr))
 
     def _line(self) -> line.Line:
         first = self.interval_rows() * (self.n_keys + 1)
