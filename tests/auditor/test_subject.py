@@ -102,7 +102,7 @@ def test_arguments_are_those_of_every_forward_that_the_words_are_handed_to():
 
     passes = Subject(honest(model=Passes))
     assert all(passes.accepts(name) for name in ("ids", "attention_mask", "past_key_values"))
-    assert passes.logits(torch.zeros(1, 3, dtype=torch.long), use_cache=True).shape == (1, 3, 31)
+    assert passes.logits(torch.zeros(1, 3, dtype=torch.long)).shape == (1, 3, 31)
     closed = Subject(honest(model=Closed))
     assert closed.accepts("use_cache") and not closed.accepts("past_key_values")
     assert closed.lacks("cache") == ("not applicable", "Closed.forward takes no cache")

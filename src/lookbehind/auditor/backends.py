@@ -13,8 +13,6 @@ from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.state import attention
 from lookbehind.auditor.subject import Subject, UncoveredError
 
-RULES = ("LB501",)
-
 _ORDER = ("fail", "undecided", "not covered", "pass")
 _TRIED = ("eager", "sdpa", "flex_attention")
 

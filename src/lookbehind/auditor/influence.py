@@ -19,8 +19,6 @@ from lookbehind.auditor.report import Outcome, Verdict
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.auditor.sweep import Change, Sweep, closure, forbidden_pairs, protected, signal, sweeps
 
-RULES = ("LB101", "LB102")
-
 Bools = NDArray[np.bool_]
 
 _VERDICTS: dict[str, Verdict] = {"clean": "pass", "leak": "fail", "undecided": "undecided"}

@@ -13,8 +13,6 @@ from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject
 
-RULES = ("LB401",)
-
 _SEEN = ("leak", "undecided")
 
 

@@ -13,8 +13,6 @@ from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject
 
-RULES = ("LB301", "LB302", "LB303")
-
 _ROWS = 3  # rows of the batches in which neighbours are changed
 
 

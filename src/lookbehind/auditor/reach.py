@@ -19,8 +19,6 @@ from lookbehind.auditor.sweep import closure
 from lookbehind.auditor.sweep import reach as measured
 from lookbehind.pattern import Pattern
 
-RULES = ("LB104",)
-
 Bools = NDArray[np.bool_]
 
 _SHARE = 1e-14  # of the largest output: below it float64 says nothing

@@ -50,17 +50,6 @@ def forgotten(model: Any) -> Generator[None]:
 
 
 @contextmanager
-def training_flags(model: torch.nn.Module) -> Generator[None]:
-    """Puts every module's own training flag back."""
-    flags = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, flag in flags:
-            module.training = flag
-
-
-@contextmanager
 def attention(subject: Any, implementation: str) -> Generator[None]:
     """Another attention implementation for a while.
 

@@ -8,8 +8,6 @@ from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
 from lookbehind.errors import RecordError
 
-RULES = ("LB103",)
-
 
 def check(subject: Subject, plan: Plan) -> list[Outcome]:
     """LB103."""

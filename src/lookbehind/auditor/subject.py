@@ -188,47 +188,20 @@ class Subject:
             found += _token_ids(getattr(self.config, name, None))
         return [one for one in dict.fromkeys(found) if 0 <= one < self.vocab]
 
-    def logits(
-        self,
-        ids: torch.Tensor,
-        mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        cache: Any = None,
-        use_cache: bool = False,
-        **more: Any,
-    ) -> torch.Tensor:
-        """Logits [B, n, vocab] of one seeded call.
+    def logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Logits [B, n, vocab] of one seeded call without a cache.
 
         Raises:
-            UncoveredError: the call fails, or what comes out is not finite logits for every position.
+            UncoveredError: the call fails, or gives NaN or something else than logits at every position.
         """
-        return self.step(ids, cache, mask, position_ids, use_cache, **more)[0]
+        words = {"use_cache": False} if self.accepts("use_cache") else {}
+        with torch.no_grad():
+            return check(self.read(self.call(ids, **words), ids), self.name)
 
     def anew(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits of one call that leaves nothing behind on the model: a length seen, a table made for it."""
         with forgotten(self.model):
             return self.logits(ids)
-
-    def step(
-        self,
-        ids: torch.Tensor,
-        cache: Any = None,
-        mask: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        use_cache: bool = True,
-        **more: Any,
-    ) -> tuple[torch.Tensor, Any]:
-        """(logits, cache) of one seeded call; the cache is what came out as `past_key_values`, or went in."""
-        given = {"attention_mask": mask, "position_ids": position_ids, "past_key_values": cache, **more}
-        words = {name: value for name, value in given.items() if value is not None}
-        for name in words:
-            if not self.accepts(name) and not self._open:
-                raise UncoveredError(f"{self.name}.forward takes no {name}")
-        if self.accepts("use_cache"):
-            words["use_cache"] = use_cache
-        with torch.no_grad():
-            output = self.call(ids, **words)
-        return check(self.read(output, ids), self.name), getattr(output, "past_key_values", cache)
 
     def call(self, ids: torch.Tensor, **words: Any) -> Any:
         """One seeded call, as it comes; on copies, for some models write into what they are given."""
