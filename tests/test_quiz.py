@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lookbehind.errors import InputError
-from lookbehind.questions import LETTERS
+from lookbehind.questions import HEATMAPS, LETTERS
 from lookbehind.quiz import KINDS, MOST, generate
 from tests.dense import allowed
 
@@ -76,6 +76,19 @@ def test_counts_by_the_oracle():
             assert grade.correct == (given == right)
             only = "There are only" in grade.reason and right == question.spans.n_keys
             assert grade.correct or only or true_to_spans(question, grade.reason) == 1
+
+
+def test_every_heatmap_is_what_it_is_called():
+    square = np.ones((5, 5), dtype=bool)
+    drawn = {
+        "the lower triangle": np.tril(square),
+        "the full square of an encoder": square,
+        "the upper triangle, the decoder's turned about": np.triu(square),
+        "the diagonal, where a token reads only itself": np.eye(5, dtype=bool),
+    }
+    assert list(HEATMAPS.values()) == list(drawn)
+    for pattern, name in HEATMAPS.items():
+        assert (pattern.spans(5).mask() == drawn[name]).all(), name
 
 
 def test_the_heatmap_is_the_lower_triangle():

@@ -58,6 +58,7 @@ def test_every_forbidden_key_has_exactly_one_reason(pattern, query, n_keys):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("window(1)", "less than 1 position away"),
         (
             "causal & (window(4) | first(1))",
             "at or before its own position and (less than 4 positions away or the first key)",
