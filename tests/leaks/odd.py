@@ -113,10 +113,6 @@ class OneOutput(Plain):
         return logits
 
 
-class TrainingModel(Plain):
-    """Handed over in training mode."""
-
-
 def _training(seed):
     return decoder()(seed).train()
 
