@@ -3,21 +3,13 @@
 import pytest
 import torch
 
-pytest.importorskip("transformers")
-
 from lookbehind.auditor.backends import check
 from lookbehind.auditor.plan import make_plan
 from lookbehind.auditor.subject import Subject
 from tests.leaks.decoder import Plain, decoder
 from tests.leaks.hugging import eager_without_window, llama, sdpa_scaled
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def checked(model, dtype=torch.float32):

@@ -16,13 +16,7 @@ from tests.leaks.hugging import late_static, llama
 from tests.leaks.lengths import CASES as LENGTHS
 from tests.leaks.lengths import LogLength
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def checked(model, found=(), dtype=torch.float32, **options):
@@ -156,12 +150,10 @@ def test_a_model_that_fails_or_returns_no_cache_is_told_so():
 
 @pytest.mark.parametrize("mistral", [False, True])
 def test_static_caches_of_transformers(mistral):
-    pytest.importorskip("transformers")
     assert verdicts(checked(llama(mistral=mistral)(0))) == ["pass"] * 3
 
 
 def test_a_fault_of_static_caches_alone():
-    pytest.importorskip("transformers")
     outcomes = checked(llama(model=late_static)(0))
     assert verdicts(outcomes) == ["pass", "pass", "fail"]
     assert "transformers.StaticCache(config=model.config" in outcomes["LB203"].reproducer

@@ -15,13 +15,7 @@ BOTH = ("float32", "bfloat16")
 # What follows from a finding by itself: whoever reads the future also gives prefixes another answer.
 FOLLOWS = {"LB101": {"LB102"}}
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def audited(case, dtype, **more):

@@ -20,13 +20,7 @@ from tests.leaks.packing import (
     TogetherWithoutMask,
 )
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def checked(model, found=(), dtype=torch.float32):
@@ -72,14 +66,12 @@ def test_the_layer_that_mixes_is_named():
 
 
 def test_of_transformers_what_lies_beside_its_promise_is_told_and_no_finding():
-    pytest.importorskip("transformers")
     told = checked(llama()(0))
     assert told.verdict == "pass"
     assert "but they do see one another with an all-ones mask (leave the mask out)" in told.reason
 
 
 def test_an_architecture_that_promises_nothing():
-    pytest.importorskip("transformers")
     from transformers import PretrainedConfig, PreTrainedModel
 
     class Own(PreTrainedModel):

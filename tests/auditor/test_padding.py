@@ -13,13 +13,7 @@ from tests.leaks.padding import AlwaysLeft, ByRow, EmptyRows, IgnoredAlone, Igno
 
 RULES = ("LB301", "LB302", "LB303")
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def checked(model, found=(), dtype=torch.float32, **options):

@@ -169,7 +169,7 @@ def test_assertions_may_be_left_out():
 
 
 class Largest(TorchDispatchMode):
-    """The number of elements of the largest tensor that any operation returned."""
+    """The number of elements of the largest tensor that any operation returned, in its own thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,15 +181,6 @@ class Largest(TorchDispatchMode):
             if isinstance(one, torch.Tensor):
                 self.elements = max(self.elements, one.numel())
         return result
-
-
-@pytest.fixture
-def one_thread():
-    """Modes see what happens in their own thread only."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_nothing_as_large_as_all_weights_is_ever_made(one_thread):

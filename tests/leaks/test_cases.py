@@ -16,12 +16,7 @@ def sampled(cases):
     return cases if EVERYTHING else cases[::4]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_the_corpus_is_large_and_its_names_are_unique():
