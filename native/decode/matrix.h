@@ -94,7 +94,7 @@ private:
             zero_rows<0>();
             for (int64_t d = 0; d < call_.width; d += kStep) {
                 load_rows<4>(q + d / 2 * kSide, kSide * 4);
-                load_rows<5>(k + d * 2, kSide * k_bytes_);
+                stream_rows<5>(k + d * 2, kSide * k_bytes_);
                 multiply_rows<0, 5, 4>();
             }
             store_rows<0>(scores + j * kSide * kept, kept * 4);
@@ -181,7 +181,7 @@ private:
         for (int j = 0; j < kSide; ++j, v += bytes) {
             load_rows<4>(weights_ + j * kRegister, kSide * 4);
             for_each<0, kSome>([&](auto t) __attribute__((always_inline)) {
-                load_rows<5 + t.value % 2>(v + t.value * kStep * 2, kSide * bytes);
+                stream_rows<5 + t.value % 2>(v + t.value * kStep * 2, kSide * bytes);
                 multiply_rows<t.value, 4, 5 + t.value % 2>();
             });
         }

@@ -63,7 +63,7 @@ LB_INLINE void set_scores(Product& product, const int32_t* keys, int64_t stride,
     product.adds = false;
 }
 
-// One product after another: two by two registers of c, which four registers of a and b feed.
+// One product after another: two by two registers of c, which four registers of a and b feed. Keys and values, a, pass by.
 //
 // What a multiplication needs is loaded a while before, from one product to the next as well, and what a product has come
 // to is stored among the steps of the next: an instruction that waits blocks, sooner or later, all that come after it.
@@ -188,7 +188,7 @@ private:
     template <int kRegister>
     [[gnu::always_inline]] inline void load_a(int turn, int64_t half) {
         const int64_t third = kOfThirds ? kThirdOfA[turn] * next_->a_third : 0;
-        load_rows<kRegister>(a_ + third + half * kSide * next_->a_stride, next_->a_stride);
+        stream_rows<kRegister>(a_ + third + half * kSide * next_->a_stride, next_->a_stride);
     }
 
     template <int kRegister>

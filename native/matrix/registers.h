@@ -60,6 +60,11 @@ template <int kRegister>
 LB_INLINE void load_rows(const void* from, int64_t stride) {
     asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kRegister) : "memory");
 }
+// The same of rows that are not wanted again soon: they leave in the first cache what is.
+template <int kRegister>
+LB_INLINE void stream_rows(const void* from, int64_t stride) {
+    asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" : : "r"(from), "r"(stride), "i"(kRegister) : "memory");
+}
 template <int kRegister>
 LB_INLINE void store_rows(void* to, int64_t stride) {
     asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(stride), "i"(kRegister) : "memory");

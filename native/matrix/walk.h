@@ -13,12 +13,9 @@
 
 namespace lookbehind::LOOKBEHIND_SET {
 
-// Bytes of a key and its values.
-constexpr int64_t bytes_of_key(const Scoring& scoring) { return scoring.depth * 4 + scoring.columns * scoring.parts * 2; }
-
-// Groups of a block. As few as two leave all that a tile works with in the first cache, where keys and values are short; where
-// they are long it is too small for that, and larger blocks fetch a tile's outputs less often.
-constexpr int groups_of(const Scoring& scoring) { return bytes_of_key(scoring) <= 256 ? 2 : kMostGroups; }
+// Groups of a block. A tile's scores, weights, queries and outputs are to stay in the first cache: the larger its blocks, the
+// more weights there are; the smaller, the more often its outputs are fetched and put back.
+constexpr int groups_of(const Scoring& scoring) { return scoring.columns <= 64 ? 2 : kMostGroups; }
 
 // Words of what a walk works with: scores of two groups, weights of two blocks, and the products that are planned.
 struct MatrixRoom {
@@ -45,7 +42,8 @@ public:
 
     // room: as many words as MatrixRoom says.
     MatrixWalk(const Scoring& scoring, const Head& head, int32_t* room)
-        : scoring_(scoring), head_(head), groups_(groups_of(scoring)), scores_(reinterpret_cast<float*>(room)), weights_(room + MatrixRoom::scores),
+        : scoring_(scoring), head_(head), groups_(groups_of(scoring)), scores_(reinterpret_cast<float*>(room)),
+          weights_(room + MatrixRoom::scores),
           products_(reinterpret_cast<Product*>(weights_ + MatrixRoom(scoring).weights)) {}
 
     void run(State* states, int n) {
@@ -81,7 +79,7 @@ private:
     // Blocks of a region: their keys and values fill a part of the second cache.
     int64_t region() const {
         constexpr int64_t kCache = int64_t{512} << 10;
-        const int64_t bytes = groups_ * kGroup * bytes_of_key(scoring_);
+        const int64_t bytes = groups_ * kGroup * (scoring_.depth * 4 + scoring_.columns * kParts * 2);
         return bytes < kCache ? kCache / bytes : 1;
     }
 
