@@ -2,9 +2,18 @@ import io
 import json
 
 import pytest
+import torch
 
 from lookbehind.cli import common
-from lookbehind.cli.common import CannotRunError, harmless, load_model, need_tokenizer, print_json, read_text
+from lookbehind.cli.common import (
+    CannotRunError,
+    harmless,
+    load_model,
+    need_tokenizer,
+    print_json,
+    read_text,
+    set_up,
+)
 from lookbehind.errors import InputError
 
 
@@ -59,6 +68,23 @@ def test_models_come_from_factories_and_directories(tmp_path):
     assert none is None
     with pytest.raises(InputError, match="came without a tokenizer; let the factory return"):
         need_tokenizer("tests.models:bare", none)
+
+
+def test_a_model_is_moved_and_switched_where_that_is_asked():
+    model = load_model("tests.models:tiny")[0]
+    usual = model.config._attn_implementation
+    set_up(model, None, None)
+    assert model.config._attn_implementation == usual
+    set_up(model, "cpu", "eager")
+    assert model.config._attn_implementation == "eager"
+    with pytest.raises(CannotRunError, match="attn: Qwen3ForCausalLM does not take sideways"):
+        set_up(model, None, "sideways")
+    with pytest.raises(InputError, match="device: 'nowhere' is none here"):
+        set_up(model, "nowhere", None)
+    with pytest.raises(
+        InputError, match="attn: Linear is no model of transformers, which alone can be switched"
+    ):
+        set_up(torch.nn.Linear(1, 1), None, "eager")
 
 
 def test_a_factory_may_lie_in_the_working_directory(tmp_path, monkeypatch):

@@ -13,12 +13,15 @@ import typer
 from rich.text import Text
 
 from lookbehind.cli.common import (
+    AttentionOption,
     CannotRunError,
+    DeviceOption,
     console,
     load_model,
     print_json,
     quiet_libraries,
     say,
+    set_up,
     working,
 )
 from lookbehind.errors import InputError, LookbehindError
@@ -76,6 +79,8 @@ def audit(
             "--dtype", help="float32, bfloat16 or float16; its own if left out.", show_default=False
         ),
     ] = None,
+    device: DeviceOption = None,
+    attn: AttentionOption = None,
     batch: Annotated[
         int, typer.Option("--batch", "-b", help="Most rows in one call: bounds the memory.")
     ] = 64,
@@ -115,6 +120,11 @@ def audit(
         raise InputError(f"seeds: at least 1 test sequence is needed; got {seeds}")
     with working("loading the model"):
         loaded, origin = _model(model, arch)
+        set_up(loaded, device, attn)
+        if attn is not None:
+            origin = f"{origin}; model.set_attn_implementation({attn!r})"
+        if device is not None:
+            origin = f"{origin}; model.to({device!r})"
         if dtype is not None:
             loaded = _cast(loaded, dtype)
     from lookbehind.auditor import Interrupted

@@ -44,6 +44,20 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", help="Where the model runs, as cuda or cuda:1; the CPU if left out.", show_default=False
+    ),
+]
+AttentionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--attn",
+        help="How transformers computes attention, as eager or sdpa; its own choice if left out.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -161,6 +175,32 @@ def load_model(spec: str | None) -> tuple[Any, Any]:
         f"model {spec}: there is no such directory; give a local directory, a hub id (owner/name) or "
         "module:factory"
     )
+
+
+def set_up(model: Any, device: str | None, attn: str | None) -> None:
+    """Moves a model to where it is to run, and switches how it computes attention; None changes nothing.
+
+    Raises:
+        InputError: there is no such device here, or the model has nothing to switch.
+        CannotRunError: the device cannot hold the model, or the model does not take that implementation.
+    """
+    name = type(model).__name__
+    if attn is not None:
+        switch = getattr(model, "set_attn_implementation", None)
+        if switch is None:
+            raise InputError(
+                f"attn: {name} is no model of transformers, which alone can be switched; got {attn}"
+            )
+        try:
+            switch(attn)
+        except Exception as error:  # each reason has a class of its own
+            raise CannotRunError(f"attn: {name} does not take {attn} ({_brief(error)})") from error
+    if device is not None:
+        place = checks.device(device)
+        try:
+            model.to(place)
+        except RuntimeError as error:  # out of memory, or weights that stay where they are
+            raise CannotRunError(f"device: {name} cannot be moved to {device} ({_brief(error)})") from error
 
 
 def need_tokenizer(spec: str | None, tokenizer: Any) -> Any:

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from lookbehind import checks
 from lookbehind.cli.common import (
+    AttentionOption,
+    DeviceOption,
     FileOption,
     JsonOption,
     ModelOption,
@@ -22,6 +24,7 @@ from lookbehind.cli.common import (
     need_tokenizer,
     print_json,
     read_text,
+    set_up,
     some,
     working,
 )
@@ -39,6 +42,8 @@ def next_(
         int | None,
         typer.Option("--steps", help="Decode so many tokens, counting products.", show_default=False),
     ] = None,
+    device: DeviceOption = None,
+    attn: AttentionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What comes next: probabilities and logits; with --steps, token by token.
@@ -53,6 +58,7 @@ def next_(
     with working("loading the model"):
         loaded, tokenizer = load_model(model)
         need_tokenizer(model, tokenizer)
+        set_up(loaded, device, attn)
     with working("reading"):
         if steps is None:
             found = next_tokens(loaded, tokenizer, prompt, k)

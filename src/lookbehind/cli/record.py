@@ -12,6 +12,8 @@ import typer
 
 from lookbehind import checks
 from lookbehind.cli.common import (
+    AttentionOption,
+    DeviceOption,
     FileOption,
     JsonOption,
     ModelOption,
@@ -21,6 +23,7 @@ from lookbehind.cli.common import (
     need_tokenizer,
     print_json,
     read_text,
+    set_up,
     size,
     some,
     working,
@@ -42,6 +45,8 @@ def record(
     file: FileOption = None,
     model: ModelOption = None,
     generate: Annotated[int, typer.Option("--generate", "-g", help="Tokens to generate after the text.")] = 0,
+    device: DeviceOption = None,
+    attn: AttentionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Record what a model looks at while it reads a text, exactly and at any length.
@@ -57,6 +62,7 @@ def record(
     with working("loading the model"):
         loaded, tokenizer = load_model(model)
         need_tokenizer(model, tokenizer)
+        set_up(loaded, device, attn)
     with working(f"recording {out}"):
         tape, continuation = record_run(loaded, tokenizer, prompt, out, generate)
     facts = tape_facts(tape)
