@@ -55,7 +55,9 @@ def _check(subject: Subject, plan: Plan) -> Outcome:
     if not recorded:
         return Outcome("LB103", "not covered", "no attention over the whole sequence was recorded")
     detail = tuple(f"{name} ({kind}): {why}" for name, kind, why in tape.skipped)
-    text = f"{recorded} recorded calls lie within {plan.expect} at n = {n}"
+    calls = "1 recorded call lies" if recorded == 1 else f"{recorded} recorded calls lie"
+    text = f"{calls} within {plan.expect} at n = {n}"
     if detail:
-        text += f"; {len(detail)} layers compute no softmax attention"
+        layers = "1 layer computes" if len(detail) == 1 else f"{len(detail)} layers compute"
+        text += f"; {layers} no softmax attention"
     return Outcome("LB103", "pass", text, backend=subject.backend, detail=detail)

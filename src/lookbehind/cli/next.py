@@ -128,10 +128,12 @@ def steps_words(found: Decoding) -> list[str]:
     if rest:
         added = sum(step.added_total for step in rest)
         again = sum(step.recomputed_total for step in rest)
+        times = again / added
+        shown_times = f"{times:,.1f}" if times < 10 else f"{times:,.0f}"
         later, they = ("Step 2", "it") if len(rest) == 1 else (f"Steps 2 to {len(found.steps)}", "they")
         lines.append(
             f"Each later step is one query. {later} added {added:,} products; "
-            f"without a cache {they} would compute {again:,}, {again / added:,.0f} times as many."
+            f"without a cache {they} would compute {again:,}, {shown_times} times as many."
         )
     return lines
 
