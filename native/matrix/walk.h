@@ -238,7 +238,7 @@ private:
     [[gnu::always_inline]] inline void weigh_one(const In& in, const Fresh& fresh, int32_t* p, const Float* reference,
                                                  int steps, Total& total) {
         MatrixWeigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
-        work_beside<weigh.kPieces, Mill<kOfThirds>::kMultiplications>(
+        work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
             steps, [&](const auto& beside) __attribute__((always_inline)) { mill_.step(beside); },
             [&](int n) { mill_alone(n); },
             [&](auto piece) __attribute__((always_inline)) { weigh(piece.value); },

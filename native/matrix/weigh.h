@@ -28,12 +28,11 @@ template <int kDegree, int n>
     hold_each(x);
 }
 
-// The weights of one micro-tile, in pieces of two keys. Stored at p, summed. All members are values: what lies behind a
-// reference would be loaded and stored anew between the matrix unit's instructions.
+// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each, side by side. Stored at p, summed. All
+// members are values: what lies behind a reference would be loaded and stored anew between the matrix unit's instructions.
 template <Unit kUnit, int kExtra, bool kValues, bool kMasked>
 struct MatrixWeigh {
     using W = Weights<kUnit, kValues>;
-    static constexpr int kPieces = kMicro / 2 * kVectors;
 
     BitsFor<kUnit, kExtra> in;
     Fresh fresh;
