@@ -34,7 +34,7 @@ bench: $(NATIVE)  ## the figures in benchmarks/README.md and atlas.md, read on t
 	$(BIN)/lookbehind bench --device $(DEVICE)
 	test $(DEVICE) != cpu || $(BIN)/python benchmarks/atlas.py
 
-census: $(NATIVE)  ## docs/census.md: every decoder of the installed transformers, audited (about an hour)
+census: $(NATIVE)  ## docs/census.md: every decoder of the installed transformers, audited (some ten minutes of two cores)
 	$(BIN)/python -m census.run
 
 # First the library alone, driven from C++; then the Python tests, with an extension that watches itself.
