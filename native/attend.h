@@ -42,30 +42,38 @@ static void close(const Scoring& scoring, State& state, Float (&factor)[kVectors
 // Turns the output back into rows, scaled.
 static void write(const Scoring& scoring, State& state, const Float (&factor)[kVectors]) {
     const QueryTile& tile = *state.tile;
-    const bool whole = scoring.type == Type::float32 && tile.live == kTile;
-    for (int64_t c = 0; c < scoring.value_columns; c += kLanes) {
+    const int64_t bytes = scoring.type == Type::float32 ? 4 : 2;
+    const auto scaled = [&](int64_t c, int v) { return mul(load(state.o + c * kTile + v * kLanes), factor[v]); };
+    // Whole rows of words, if the output is made of such: floats, or pairs of bfloat16.
+    const bool twos = kDot && scoring.type == Type::bfloat16 && tile.out_stride % 2 == 0;
+    const bool words = tile.live == kTile && (scoring.type == Type::float32 || twos);
+    int64_t step;
+    for (int64_t c = 0; c < scoring.value_columns; c += step) {
         const int64_t rest = scoring.value_columns - c, columns = rest < kLanes ? rest : kLanes;
+        const bool whole = words && rest >= (twos ? 2 : 1) * kLanes;
+        step = whole && twos ? 2 * kLanes : kLanes;
         for (int v = 0; v < kVectors; ++v) {
             int32_t column[kLanes * kLanes], rows[kLanes * kLanes];
             LB_UNROLL
             for (int i = 0; i < kLanes; ++i) {
-                store(column + i * kLanes, bits(mul(load(state.o + (c + i) * kTile + v * kLanes), factor[v])));
+                if constexpr (kDot) {
+                    if (whole && twos) {
+                        store(column + i * kLanes, pairs(scaled(c + 2 * i, v), scaled(c + 2 * i + 1, v)));
+                        continue;
+                    }
+                }
+                store(column + i * kLanes, bits(scaled(c + i, v)));
             }
             const int64_t first = v * kLanes * tile.out_stride + c;
-            if (whole && columns == kLanes) {
-                transpose(column, kLanes, static_cast<int32_t*>(tile.out) + first, tile.out_stride);
+            if (whole) {
+                const int64_t word = twos ? 2 : 1;
+                transpose(column, kLanes, static_cast<int32_t*>(tile.out) + first / word, tile.out_stride / word);
                 continue;
             }
             transpose(column, kLanes, rows, kLanes);
-            char* to = static_cast<char*>(tile.out) + first * (scoring.type == Type::float32 ? 4 : 2);
-            const int64_t stride = tile.out_stride * (scoring.type == Type::float32 ? 4 : 2);
-            for (int row = 0; row < kLanes && v * kLanes + row < tile.live; ++row, to += stride) {
-                const float* from = reinterpret_cast<const float*>(rows) + row * kLanes;
-                if (scoring.type == Type::bfloat16 && columns == kLanes) {
-                    narrow_bfloat16(reinterpret_cast<uint16_t*>(to), load(from));
-                } else {
-                    narrow_row(scoring.type, from, columns, to);
-                }
+            char* to = static_cast<char*>(tile.out) + first * bytes;
+            for (int row = 0; row < kLanes && v * kLanes + row < tile.live; ++row, to += tile.out_stride * bytes) {
+                narrow_row(scoring.type, reinterpret_cast<const float*>(rows) + row * kLanes, columns, to);
             }
         }
     }

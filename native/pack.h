@@ -101,7 +101,14 @@ static void turn_values(const Packing& p) {
         int32_t* const to = p.to + first / 2 * p.to_stride;
         for (int64_t c = 0; c < columns; c += kLanes) {
             const int64_t left = p.width - c, width = left < 0 ? 0 : left < kLanes ? left : kLanes;
+            const bool whole = p.type == Type::bfloat16 && width == kLanes && first + kMatrixSide <= p.rows;
             for (int64_t i = 0; i < kLanes; ++i) {
+                if (whole) {  // what almost all are
+                    const uint16_t* const even = static_cast<const uint16_t*>(p.from) + (first + 2 * i) * p.stride + c;
+                    const Int low = shift_right_unsigned<16>(bits(widen_bfloat16(even)));
+                    store(pairs[0] + i * kLanes, bit_or(bits(widen_bfloat16(even + p.stride)), low));
+                    continue;
+                }
                 Int part[2][kThirds];
                 for (int64_t j = 0; j < 2; ++j) {
                     const int64_t row = first + 2 * i + j;

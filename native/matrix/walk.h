@@ -3,8 +3,7 @@
 // While a group of keys is weighed, the mill (mill.h) multiplies the next group's scores, and a share of the values of the
 // block before: as many steps beside each micro-tile as beside any other. As in walk.h, references move seldom and for each
 // query by itself; but they move between groups, because the matrix unit adds up a group's products before they join a sum:
-// cut elsewhere, a query's bits would depend on the others in its tile. The first group a tile visits moves all of them at
-// once.
+// cut elsewhere, a query's bits would depend on the others in its tile. The first group a tile visits places all of them.
 #pragma once
 
 #include "mill.h"
@@ -184,17 +183,10 @@ private:
             const int32_t* const keys = head_.k + visit.groups[g].key * head_.k_stride;
             mend_scores(keys, head_.k_stride, state.q, scoring_.depth, scores_at(g));
         }
-        Total total;
-        bool moves = !state.placed;
-        if (state.placed) {
-            total = weigh_all(in, visit, g, steps_[g]);
-            for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
-        } else {
-            mill_alone(steps_[g]);
-            for (int i = 0; i < W::kTotals; ++i) {
-                for (int v = 0; v < kVectors; ++v) total.of[i][v] = same(kInfinity);
-            }
-        }
+        if (__builtin_expect(!state.placed, 0)) place(in, visit, g);
+        Total total = weigh_all(in, visit, g, steps_[g]);
+        bool moves = false;
+        for (int v = 0; v < kVectors; ++v) moves |= any(not_at_most(total.of[0][v], same(kMostWeight)));
         if (__builtin_expect(moves, 0)) move(in, visit, g, total);
         for (int i = 0; i < W::kTotals; ++i) {
             for (int v = 0; v < kVectors; ++v) {
@@ -252,26 +244,37 @@ private:
         return {scores, group.key + m * kMicro, group.masks[m], group.step[m]};
     }
 
+    // The reference that a group's scores ask for.
+    Float reference_for(const In& in, const BlockVisit& visit, int g, int v) const {
+        const Group& group = visit.groups[g];
+        Float top = same(-kHuge);
+        for (int m = 0; m < kMicros; ++m) {
+            if (!group.whole && !group.visited[m]) continue;
+            const Fresh fresh = fresh_of(group, g, m);
+            for (int j = 0; j < kMicro; ++j) {
+                Float level = in.level(load(fresh.scores + j * kTile + v * kLanes), v, fresh.key + j);
+                if (fresh.masks) level = choose(lanes(fresh.masks[j * fresh.step] >> (v * kLanes)), level, top);
+                top = max(level, top);
+            }
+        }
+        return min(in.ahead(top), same(kHuge));
+    }
+
+    [[gnu::noinline]] void place(const In& in, const BlockVisit& visit, int g) const {
+        for (int v = 0; v < kVectors; ++v) store(visit.state->reference + v * kLanes, reference_for(in, visit, g, v));
+        visit.state->placed = true;
+    }
+
     // Moves the references of the queries whose weights in this group are too large, and weighs it again.
     [[gnu::noinline]] void move(const In& in, BlockVisit& visit, int g, Total& total) {
         State& state = *visit.state;
-        const Group& group = visit.groups[g];
         Float factor[kVectors];
         bool begun = false;
         for (int v = 0; v < kVectors; ++v) {
-            Float top = same(-kHuge);
-            for (int m = 0; m < kMicros; ++m) {
-                const Fresh fresh = fresh_of(group, g, m);
-                for (int j = 0; (group.whole || group.visited[m]) && j < kMicro; ++j) {
-                    Float level = in.level(load(fresh.scores + j * kTile + v * kLanes), v, fresh.key + j);
-                    if (fresh.masks) level = choose(lanes(fresh.masks[j * fresh.step] >> (v * kLanes)), level, top);
-                    top = max(level, top);
-                }
-            }
             float* const place = state.reference + v * kLanes;
             const Float before = load(place);
             const Mask moves = not_at_most(total.of[0][v], same(kMostWeight));
-            const Float reference = choose(moves, min(in.ahead(top), same(kHuge)), before);
+            const Float reference = choose(moves, reference_for(in, visit, g, v), before);
             store(place, reference);
             factor[v] = choose(moves, exp2<5>(in.apart(before, reference)), same(1.0f));
             for (int i = 0; i < W::kTotals; ++i) {
@@ -292,7 +295,6 @@ private:
                 }
             }
         }
-        state.placed = true;
         total = weigh_all(in, visit, g, 0);
     }
 
