@@ -115,16 +115,21 @@ public:
         held_ = nullptr;
     }
 
-    // Until all is done and stored.
-    [[gnu::noinline]] void finish() {
-        while (busy()) step([](auto) {});
-        put_down();
+    // So many steps with nothing beside them.
+    [[gnu::noinline]] void steps(int64_t n) {
+        for (; n > 0; --n) step([](auto) {});
+    }
+
+    // All that are left.
+    void finish() {
+        while (busy()) steps(next_->steps - at_);
     }
 
     // One product at once; not amid others.
     void run(const Product& product) {
         begin(&product, 1);
         finish();
+        put_down();
     }
 
 private:

@@ -166,10 +166,6 @@ private:
         owing_ = nullptr;
     }
 
-    [[gnu::noinline]] void mill_alone(int steps) {
-        for (; steps > 0; --steps) mill_.step([](auto) {});
-    }
-
     // -- weights ------------------------------------------------------------------------------------------------
 
     static int32_t* weights_of(const BlockVisit& visit, int g, int m) {
@@ -212,7 +208,7 @@ private:
                 for (int part = 0; kValues && part < kParts; ++part) {
                     memset(p + part * kThirdOfWeights, 0, W::kSteps * kTile * 4);
                 }
-                mill_alone(here);
+                mill_.steps(here);
                 continue;
             }
             const Fresh fresh = fresh_of(group, g, m);
@@ -232,7 +228,7 @@ private:
         MatrixWeigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
         work_beside<kPieces, Mill<kOfThirds>::kMultiplications>(
             steps, [&](const auto& beside) __attribute__((always_inline)) { mill_.step(beside); },
-            [&](int n) { mill_alone(n); },
+            [&](int n) { mill_.steps(n); },
             [&](auto piece) __attribute__((always_inline)) { weigh(piece.value); },
             [&] { if (!mill_.amid()) mill_.put_down(); });
         total = weigh.total;

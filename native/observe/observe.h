@@ -157,7 +157,8 @@ private:
     }
 
 #ifdef LB_HAS_MATRIX
-    // A group of keys is reduced, micro-tile by micro-tile, while the mill multiplies the next that is visited.
+    // A group of keys is reduced, micro-tile by micro-tile, while the mill multiplies the next but one that is visited, and
+    // puts down the next: who waited for what is just multiplied would wait for the last multiplication, too.
     void walk_by_groups() {
         Visits visits(*rows_, live_), ahead = visits;
         Visit now, next;
@@ -169,16 +170,28 @@ private:
         }
         mill_ = {};  // a pass that was given up may have left something in it
         bool more = ahead.next(next);
+        // Lets the mill begin with the group that `ahead` has come to; the steps that takes.
+        const auto begin = [&](int at) {
+            if (!more) return 0;
+            const int64_t group = next.key / kGroup;
+            const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
+            set_scores<kOfThirds>(product_, keys, unit_.key_stride, q_, depth_, desk_.products[at]);
+            mill_.begin(&product_, 1);
+            do more = ahead.next(next); while (more && next.key / kGroup == group);
+            return static_cast<int>(product_.steps);
+        };
+        begin(0);
+        mill_.finish();
+        mill_.put_down();
+        begin(1);
         int64_t group = -1;
         for (int at = 1, left = 0;; ) {
             if (now.key / kGroup != group) {
-                if (group < 0) begin_products(now.key / kGroup, at ^ 1);
                 mill_.finish();
                 at ^= 1;
                 group = now.key / kGroup;
-                while (more && next.key / kGroup == group) more = ahead.next(next);
-                if (more) begin_products(next.key / kGroup, at ^ 1);
-                left = more ? depth_ / kParts / kSide : 0;
+                left = begin(at);
+                if (left == 0) mill_.put_down();
                 if (kOfThirds && (odd_ || unit_.odd_keys[now.key / kOddKeys])) {
                     const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
                     mend_scores(keys, unit_.key_stride, q_, depth_, desk_.products[at]);
@@ -194,17 +207,10 @@ private:
         if (asks_.received) add_lane_sums(desk_.halves, desk_.owed);
     }
 
-    void begin_products(int64_t group, int at) {
-        const int32_t* const keys = unit_.keys + group * kGroup * unit_.key_stride;
-        set_scores<kOfThirds>(product_, keys, unit_.key_stride, q_, depth_, desk_.products[at]);
-        mill_.begin(&product_, 1);
-    }
-
     [[gnu::always_inline]] inline void reduce_beside(const In& in, const Visit& now, const float* products, int steps) {
         if (__builtin_expect(careful_, 0)) {
             careful_step<kUnit, kExtra>(asks_, in, now, products, lse_, desk_);
-            for (; steps > 0; --steps) mill_.step([](auto) {});
-            return;
+            return mill_.steps(steps);
         }
         if constexpr (kExtra == kPlain) {
             if (all_ && now.masks) return step<kUnit, kPlain, true, true>(asks_, in, now, desk_, products, mill_, steps);

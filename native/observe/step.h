@@ -255,11 +255,9 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
     reduction.settle();
     work_beside<kParts, Mill<kUnit == Unit::thirds>::kMultiplications>(
         steps, [&](const auto& beside) __attribute__((always_inline)) { mill.step(beside); },
-        [&](int n) {
-            for (; n > 0; --n) mill.step([](auto) {});
-        },
+        [&](int n) { mill.steps(n); },
         [&](auto i) __attribute__((always_inline)) { reduction.add(i.value / kVectors, i.value % kVectors); },
-        [&] { if (!mill.amid()) mill.put_down(); });
+        [] {});
     reduction.end();
 }
 #endif
