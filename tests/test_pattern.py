@@ -171,3 +171,11 @@ def test_lengths_may_be_zero_and_numpy_numbers():
     assert lb.Causal().spans(3, 0).mask().shape == (3, 0)
     assert lb.Causal().spans(np.int64(3)).count() == 6
     assert repr(lb.Window(np.int64(3))) == "window(3)"
+
+
+def test_layers_share_a_table_that_nobody_can_write_on() -> None:
+    table = (Causal() & Window(3)).spans(5)
+    assert (Causal() & Window(3)).spans(5) is table
+    for column in (table.row_ptr, table.starts, table.stops):
+        with pytest.raises(ValueError, match="read-only"):
+            column[0] = 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Rows evaluated at a time: the temporaries of an expression stay in cache, and small beside the result.
 _ROWS = 1 << 13
 _MOST = 10**18  # so that a position plus a size stays within 64 bits
+_MOST_KEPT = 1 << 17  # queries: some megabytes
 DEPTH = 50  # levels; far beyond any pattern a person writes, and off Python's recursion limit
 TOO_DEEP = f"more than {DEPTH} levels of '(' and '~'; write a flatter pattern"
 
@@ -52,7 +53,10 @@ class Pattern:
             InputError: lengths are negative or too large to count.
             PatternError: the pattern does not reach these lengths (`documents`).
         """
-        n_queries, n_keys, offset = checked_lengths(n_queries, n_keys, offset)
+        lengths = checked_lengths(n_queries, n_keys, offset)
+        return self._spans(*lengths) if lengths[0] > _MOST_KEPT else _kept(self, *lengths)
+
+    def _spans(self, n_queries: int, n_keys: int, offset: int) -> Spans:
         pieces: list[tuple[Ints, ...]] = []
         for row in range(0, max(n_queries, 1), _ROWS):
             i = np.arange(row, min(row + _ROWS, n_queries), dtype=np.int64) + offset
@@ -326,6 +330,12 @@ class Not(Pattern):
 
     def __repr__(self) -> str:
         return f"~({self.part})" if isinstance(self.part, (And, Or)) else f"~{self.part}"
+
+
+# Layers ask for the same table one after another, and a long one takes more time than a short window's products.
+@lru_cache(maxsize=16)
+def _kept(pattern: Pattern, n_queries: int, n_keys: int, offset: int) -> Spans:
+    return pattern._spans(n_queries, n_keys, offset)  # pyright: ignore[reportPrivateUsage]
 
 
 def chained(kind: type[And] | type[Or], *patterns: Pattern) -> Pattern:

@@ -353,4 +353,6 @@ def _integers(name: str, value: object) -> Ints:
     if not isinstance(value, np.ndarray) or value.dtype.kind != "i" or value.ndim != 1:
         got = f"{value.dtype} {[*value.shape]}" if isinstance(value, np.ndarray) else type(value).__name__
         raise InputError(f"spans: {name} must be a whole-number array with one axis; got {got}")
-    return value.astype(np.int64, copy=False)
+    kept = value.astype(np.int64, copy=False).view()
+    kept.flags.writeable = False  # tables are shared: see Pattern.spans
+    return kept

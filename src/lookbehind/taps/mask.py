@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,12 +26,7 @@ _LINEAR = 8 * float(torch.finfo(torch.float32).eps)
 
 def named(pattern: Pattern, n_queries: int, n_keys: int, offset: int, batch: int) -> list[Spans]:
     """The spans of a pattern, the same for every batch row."""
-    return [_spans(pattern, n_queries, n_keys, offset)] * batch
-
-
-@lru_cache(maxsize=8)
-def _spans(pattern: Pattern, n_queries: int, n_keys: int, offset: int) -> Spans:
-    return pattern.spans(n_queries, n_keys, offset)
+    return [pattern.spans(n_queries, n_keys, offset)] * batch
 
 
 def spans_of(module: str, mask: torch.Tensor, q: torch.Tensor, k: torch.Tensor) -> tuple[list[Spans], Any]:
@@ -116,7 +110,7 @@ def spans_of_padding(
     if window is not None:
         pattern = pattern & Window(window)
     offset = n_keys - n_queries
-    spans = _spans(pattern, n_queries, k.shape[2], offset)
+    spans = pattern.spans(n_queries, k.shape[2], offset)
     if n_keys < k.shape[2]:
         spans = spans & _columns(np.arange(k.shape[2]) < n_keys, n_queries, offset)
     if mask is None:
