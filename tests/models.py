@@ -36,6 +36,23 @@ def bare() -> Any:
     return tiny()[0]
 
 
+def chatty() -> tuple[Any, Any]:
+    """A model of chats: its tokenizer begins each text with a special token, and so does its template."""
+    from tokenizers.processors import TemplateProcessing
+
+    model, tokenizer = tiny()
+    start = tokenizer.bos_token
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, tokenizer.bos_token_id)]
+    )
+    tokenizer.chat_template = (
+        "{% if 'secret' in messages[0].content %}{{ raise_exception('no secrets,\nplease') }}{% endif %}"
+        "{{ bos_token }}{% for one in messages %}{{ one.role }}: {{ one.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    return model, tokenizer
+
+
 def narrow() -> tuple[Any, Any]:
     """A model that has fewer tokens than its tokenizer."""
     from lookbehind.auditor.architectures import tiny as architecture

@@ -6,7 +6,7 @@ import torch
 from lookbehind.auditor.architectures import tiny as architecture
 from lookbehind.errors import InputError
 from lookbehind.predict import context, decode_steps, encode, next_tokens
-from tests.models import tiny
+from tests.models import chatty, tiny
 from tests.tiny_models import Plain
 
 
@@ -234,3 +234,26 @@ def test_what_a_step_continues_is_decoded_together(model_and_tokenizer, monkeypa
     ids = [str(step.chosen.id) for step in found.steps]
     for number, step in enumerate(found.steps):
         assert step.candidates.text == found.text + "-".join(ids[:number])
+
+
+def test_a_message_is_read_in_the_chat_template_with_its_special_tokens_once():
+    model, tokenizer = chatty()
+    message = [{"role": "user", "content": "def parse("}]
+    wanted = tokenizer.apply_chat_template(message, add_generation_prompt=True)["input_ids"]
+    assert wanted.count(tokenizer.bos_token_id) == 1
+    found = decode_steps(model, tokenizer, "def parse(", steps=2, chat=True)
+    assert found.text == "<|endoftext|>user: def parse(\nassistant:" and found.n_prompt == len(wanted)
+    with torch.no_grad():
+        logits = model(torch.tensor([wanted])).logits[0, -1]
+    upcoming = next_tokens(model, tokenizer, "def parse(", k=1, chat=True)
+    assert upcoming[0].id == found.steps[0].chosen.id == int(logits.argmax())
+    assert (upcoming.text, upcoming.n_tokens) == (found.text, found.n_prompt)
+
+
+def test_a_message_that_no_template_takes_is_said_in_words(model_and_tokenizer):
+    with pytest.raises(InputError, match="chat: this tokenizer has no chat template; leave chat out"):
+        next_tokens(*model_and_tokenizer, "x", chat=True)
+    with pytest.raises(InputError, match=r"template does not take the text \(no secrets, please\)$"):
+        next_tokens(*chatty(), "a secret", chat=True)
+    with pytest.raises(InputError, match="text: it is empty; give at least one token to read"):
+        decode_steps(*chatty(), "", steps=2, chat=True)

@@ -134,7 +134,7 @@ class Decoding:
         return asdict(self)
 
 
-def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextTokens:
+def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10, chat: bool = False) -> NextTokens:
     """The `k` most probable tokens after `text`.
 
     Args:
@@ -143,25 +143,31 @@ def next_tokens(model: Any, tokenizer: Any, text: str, k: int = 10) -> NextToken
         tokenizer: its tokenizer.
         text: what to continue.
         k: how many; the whole vocabulary if it has fewer.
+        chat: the text is a user's message: it is put into the tokenizer's chat template, and what comes next
+            is the answer.
 
     Raises:
         InputError: the text is empty or longer than the model's context, its tokens are none of the model's,
-            k is less than 1, dropout is active, or the model's answer holds no probabilities.
+            k is less than 1, dropout is active, there is no chat template, or the model's answer holds no
+            probabilities.
     """
     import torch
 
     k = checks.whole("k", k, 1)
     _refuse_dropout(model)
-    ids = encode(model, tokenizer, text)
+    text = templated(tokenizer, text) if chat else text
+    ids = encode(model, tokenizer, text, chat=chat)
     with torch.no_grad(), embedded(ids):
         logits = _logits(model(ids))[0, -1]
     return _candidates(tokenizer, text, ids.shape[1], logits, k)
 
 
-def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) -> Decoding:
+def decode_steps(
+    model: Any, tokenizer: Any, text: str, steps: int, k: int = 5, chat: bool = False
+) -> Decoding:
     """Continues `text` greedily for `steps` tokens with a cache, counting every product.
 
-    Stops early at the model's end-of-text token.
+    Stops early at the model's end-of-text token. With `chat` the text is a message, as in `next_tokens`.
 
     Raises:
         InputError: as `next_tokens`, text and steps together exceed the context, or the model keeps no cache.
@@ -174,7 +180,8 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     taken = signature(model.forward).parameters
     if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
         raise _without_cache(model)
-    ids = encode(model, tokenizer, text, room=steps - 1)
+    text = templated(tokenizer, text) if chat else text
+    ids = encode(model, tokenizer, text, room=steps - 1, chat=chat)
     ends = _end_ids(model)
     found: list[tuple[NextToken, NextTokens]] = []
     fed, cache, shown = ids, None, text
@@ -210,7 +217,27 @@ def decode_steps(model: Any, tokenizer: Any, text: str, steps: int, k: int = 5) 
     )
 
 
-def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor:
+def templated(tokenizer: Any, message: str) -> str:
+    """A user's message in the tokenizer's chat template, up to where the answer begins.
+
+    Raises:
+        InputError: the message is no text, or there is no template that takes it.
+    """
+    message = checks.text("text", message)
+    if not getattr(tokenizer, "chat_template", None):
+        raise InputError("chat: this tokenizer has no chat template; leave chat out")
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
+            )
+        )
+    except Exception as error:  # a template is a program, which raises what it likes
+        reason = " ".join(str(error).split())
+        raise InputError(f"chat: the tokenizer's chat template does not take the text ({reason})") from error
+
+
+def encode(model: Any, tokenizer: Any, text: str, room: int = 0, chat: bool = False) -> torch.Tensor:
     """The token ids of a text as the model takes them, int64 [1, n].
 
     Args:
@@ -218,6 +245,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
         tokenizer: its tokenizer.
         text: what to read.
         room: tokens that will be generated after it.
+        chat: the text comes from `templated`, which has written the special tokens: none are added.
 
     Raises:
         InputError: nothing to read, no Unicode text, more than the model's context, or a token that the
@@ -229,7 +257,8 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0) -> torch.Tensor
         raise InputError(f"tokenizer: one of transformers is needed; got {type(tokenizer).__name__}")
     text = checks.text("text", text)
     # The tokenizer's own warning about long texts says less than the error below.
-    ids = tokenizer(text, verbose=False)["input_ids"]
+    special = {"add_special_tokens": False} if chat else {}
+    ids = tokenizer(text, verbose=False, **special)["input_ids"]
     if not ids:
         raise InputError(f"text: {text[:40]!r} has no token for this tokenizer; give at least one")
     known = _known(model)

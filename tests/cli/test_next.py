@@ -35,6 +35,12 @@ def test_steps_show_what_a_cache_saves(monkeypatch):
     assert {kind["pattern"] for kind in data["kinds"]} == {"causal", "causal & window(4)"}
 
 
+def test_a_message_is_shown_as_the_model_read_it():
+    asked = ("next", "def parse(", "--chat", "-m", "tests.models:chatty")
+    assert json.loads(run(*asked, "--json").stdout)["text"] == "<|endoftext|>user: def parse(\nassistant:"
+    assert "\n<|endoftext|>user: def parse(\nassistant:" in run(*asked, "--steps", 2).stdout
+
+
 def test_a_token_cannot_act_on_the_terminal():
     assert shown("\x1b[2J").plain == '"\\u001b[2J"'
     assert shown(" é").plain == '" é"'
@@ -56,6 +62,7 @@ def test_a_bar_is_as_long_as_its_share(share, cells):
         (["x", "-m", "./none"], "model ./none: there is no such directory; give a local directory, a hub id"),
         (["x" * 900, *TINY], "but the model's context is 64; shorten it or choose another model"),
         (["x", "-m", "tests.models:bare"], "came without a tokenizer"),
+        (["x", "--chat"], "chat: this tokenizer has no chat template; leave chat out"),
         (["return", "-m", "tests.models:narrow"], "give the tokenizer that the model was made with"),
         (
             ["return", "--steps", 2, "-m", "tests.models:narrow"],

@@ -55,6 +55,14 @@ def test_a_cache_that_the_config_turns_off_is_used_all_the_same(tmp_path):
     assert tape.steps[1:] == [1, 1]
 
 
+def test_a_tape_of_a_message_holds_the_tokens_that_the_model_read(tmp_path):
+    out = tmp_path / "a.tape"
+    assert run("record", "def parse(", "--chat", "-o", out, "-m", "tests.models:chatty").exit_code == 0
+    tape = load(out)
+    assert tape.tokens[0] == "<|endoftext|>"
+    assert "".join(tape.tokens) == "<|endoftext|>user: def parse(\nassistant:"
+
+
 def test_record_says_what_was_computed(tmp_path):
     result = run("record", "def parse(self):", "-o", tmp_path / "a.tape", *TINY)
     assert result.exit_code == 0
@@ -86,6 +94,7 @@ def test_record_as_json(tmp_path):
         (["-o", "a.tape", "-f", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["x", "-o", "taken"], "taken: exists already; choose another name or remove it first"),
         (["x", "-o", "no/where/a.tape"], "a.tape: there is no directory no/where; create it first"),
+        (["x", "-o", "a.tape", "--chat", *TINY], "chat: this tokenizer has no chat template; leave chat out"),
         (["x", "-o", "a.tape", "-g", -1], "generate: a whole number of at least 0 is needed; got -1"),
         (
             ["x", "-o", "a.tape", "-g", 900, *TINY],

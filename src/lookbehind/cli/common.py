@@ -44,6 +44,10 @@ ModelOption = Annotated[
         show_default=False,
     ),
 ]
+ChatOption = Annotated[
+    bool,
+    typer.Option("--chat", help="The text is a user's message: put it into the tokenizer's chat template."),
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from rich.text import Text
 from lookbehind import checks
 from lookbehind.cli.common import (
     AttentionOption,
+    ChatOption,
     DeviceOption,
     FileOption,
     JsonOption,
@@ -42,6 +43,7 @@ def next_(
         int | None,
         typer.Option("--steps", help="Decode so many tokens, counting products.", show_default=False),
     ] = None,
+    chat: ChatOption = False,
     device: DeviceOption = None,
     attn: AttentionOption = None,
     as_json: JsonOption = False,
@@ -61,9 +63,9 @@ def next_(
         set_up(loaded, device, attn)
     with working("reading"):
         if steps is None:
-            found = next_tokens(loaded, tokenizer, prompt, k)
+            found = next_tokens(loaded, tokenizer, prompt, k, chat)
         else:
-            found = decode_steps(loaded, tokenizer, prompt, steps, k)
+            found = decode_steps(loaded, tokenizer, prompt, steps, k, chat)
     if as_json:
         print_json(found.to_dict())
     elif isinstance(found, Decoding):

@@ -13,6 +13,7 @@ import typer
 from lookbehind import checks
 from lookbehind.cli.common import (
     AttentionOption,
+    ChatOption,
     DeviceOption,
     FileOption,
     JsonOption,
@@ -44,6 +45,7 @@ def record(
     ] = None,
     file: FileOption = None,
     model: ModelOption = None,
+    chat: ChatOption = False,
     generate: Annotated[int, typer.Option("--generate", "-g", help="Tokens to generate after the text.")] = 0,
     device: DeviceOption = None,
     attn: AttentionOption = None,
@@ -64,7 +66,7 @@ def record(
         need_tokenizer(model, tokenizer)
         set_up(loaded, device, attn)
     with working(f"recording {out}"):
-        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate)
+        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat)
     facts = tape_facts(tape)
     if as_json:
         print_json({"tape": str(out), "continuation": continuation, **facts})
@@ -90,14 +92,17 @@ def record(
     )
 
 
-def record_run(model: Any, tokenizer: Any, text: str, out: Path, generate: int) -> tuple[Tape, str]:
+def record_run(
+    model: Any, tokenizer: Any, text: str, out: Path, generate: int, chat: bool = False
+) -> tuple[Tape, str]:
     """Runs the model under the recorder; nothing is left at `out` if it fails."""
-    from lookbehind.predict import embedded, encode
+    from lookbehind.predict import embedded, encode, templated
     from lookbehind.recorder import record as recorded
 
     if generate and not hasattr(model, "generate"):
         raise InputError(f"generate: {type(model).__name__} cannot generate; leave --generate out")
-    ids = encode(model, tokenizer, text, room=generate)
+    text = templated(tokenizer, text) if chat else text
+    ids = encode(model, tokenizer, text, room=generate, chat=chat)
     try:
         out.mkdir()
     except FileExistsError:
