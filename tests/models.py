@@ -53,6 +53,13 @@ def chatty() -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def silent() -> tuple[Any, Any]:
+    """A model whose logits are no numbers."""
+    model, tokenizer = tiny()
+    model.lm_head.weight.data.fill_(float("nan"))
+    return model, tokenizer
+
+
 def narrow() -> tuple[Any, Any]:
     """A model that has fewer tokens than its tokenizer."""
     from lookbehind.auditor.architectures import tiny as architecture

@@ -63,6 +63,47 @@ def test_a_tape_of_a_message_holds_the_tokens_that_the_model_read(tmp_path):
     assert "".join(tape.tokens) == "<|endoftext|>user: def parse(\nassistant:"
 
 
+def test_what_is_generated_may_be_sampled_the_same_for_a_seed(tmp_path):
+    def written(name, *options):
+        out = tmp_path / name
+        asked = ("record", "def parse(", "-o", out, "-g", 8, "--json", *TINY)
+        return json.loads(run(*asked, *options).stdout)["continuation"]
+
+    likeliest, drawn = written("a"), written("b", "--temperature", 1)
+    assert drawn != likeliest
+    assert written("c", "--temperature", 1, "--seed", 0) == drawn
+    assert written("d", "--temperature", 1, "--seed", 1) not in (drawn, likeliest)
+    assert written("e", "--temperature", 1, "--top-p", 1e-6) == likeliest
+    assert written("f", "--temperature", 1e-6) == likeliest
+    # What the model said is kept as it was said, whatever was drawn from it.
+    tape = load(tmp_path / "b")
+    assert not all(tape.token_ids[row + 1] == tape.next(row).top[0].id for row in range(-8, -1))
+
+
+def test_sampling_leaves_no_token_out_that_was_not_asked_to_be(tmp_path):
+    import torch
+
+    from lookbehind.cli import record
+    from tests.models import tiny
+
+    model, tokenizer = tiny()
+    model.generation_config.top_k = 2
+    ids = torch.tensor([tokenizer("def parse(")["input_ids"]])
+    done = record.run_model(model, ids, 8, record.sampling(1e6, 1.0, 0))
+    with torch.no_grad():
+        logits = model(done).logits[0, ids.shape[1] - 1 : -1]
+    drawn = logits.gather(1, done[0, ids.shape[1] :, None])
+    assert ((logits > drawn).sum(1) > 50).any()
+
+
+def test_a_model_that_says_nothing_cannot_be_sampled(tmp_path):
+    said = refused(
+        "record", "x", "-o", tmp_path / "a", "-g", 2, "--temperature", 1, "-m", "tests.models:silent"
+    )
+    assert "model: its logits are NaN or infinite and give no probabilities to sample from" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_record_says_what_was_computed(tmp_path):
     result = run("record", "def parse(self):", "-o", tmp_path / "a.tape", *TINY)
     assert result.exit_code == 0
@@ -94,6 +135,14 @@ def test_record_as_json(tmp_path):
         (["-o", "a.tape", "-f", "none.txt"], "none.txt: cannot be read (No such file or directory)"),
         (["x", "-o", "taken"], "taken: exists already; choose another name or remove it first"),
         (["x", "-o", "no/where/a.tape"], "a.tape: there is no directory no/where; create it first"),
+        (
+            ["x", "-o", "a.tape", "-g", 1, "--temperature", -1],
+            "a finite number of at least 0.000001 is needed",
+        ),
+        (["x", "-o", "a.tape", "-g", 1, "--temperature", "nan"], "temperature: 0 or a finite number"),
+        (["x", "-o", "a.tape", "--temperature", 1], "no token is generated that could be sampled"),
+        (["x", "-o", "a.tape", "--top-p", 0], "top-p: a share above 0 and up to 1 is needed; got 0"),
+        (["x", "-o", "a.tape", "--seed", -1], "seed: a whole number of at least 0 is needed; got -1"),
         (["x", "-o", "a.tape", "--chat", *TINY], "chat: this tokenizer has no chat template; leave chat out"),
         (["x", "-o", "a.tape", "-g", -1], "generate: a whole number of at least 0 is needed; got -1"),
         (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,6 +49,14 @@ def record(
     model: ModelOption = None,
     chat: ChatOption = False,
     generate: Annotated[int, typer.Option("--generate", "-g", help="Tokens to generate after the text.")] = 0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Sample what is generated; 0 takes the likeliest token.")
+    ] = 0.0,
+    top_p: Annotated[
+        float,
+        typer.Option("--top-p", help="Sample from the likeliest tokens that have this probability together."),
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed samples the same tokens.")] = 0,
     device: DeviceOption = None,
     attn: AttentionOption = None,
     as_json: JsonOption = False,
@@ -61,12 +71,15 @@ def record(
     prompt = read_text(text, file)
     check_new(out)
     checks.whole("generate", generate, 0)
+    choice = sampling(temperature, top_p, seed)
+    if temperature and not generate:
+        raise InputError("temperature: no token is generated that could be sampled; give --generate")
     with working("loading the model"):
         loaded, tokenizer = load_model(model)
         need_tokenizer(model, tokenizer)
         set_up(loaded, device, attn)
     with working(f"recording {out}"):
-        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat)
+        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat, choice)
     facts = tape_facts(tape)
     if as_json:
         print_json({"tape": str(out), "continuation": continuation, **facts})
@@ -92,8 +105,40 @@ def record(
     )
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Drawing tokens from what the model says: see the options of `record`."""
+
+    temperature: float
+    top_p: float
+    seed: int
+
+
+def sampling(temperature: float, top_p: float, seed: int) -> Sampling | None:
+    """The options of that name; None where the likeliest token is taken.
+
+    Raises:
+        InputError: one of them is out of its range.
+    """
+    # Logits divided by much less would be infinite.
+    if not (temperature == 0 or 1e-6 <= temperature < math.inf):
+        raise InputError(
+            f"temperature: 0 or a finite number of at least 0.000001 is needed; got {temperature:g}"
+        )
+    if not 0 < top_p <= 1:
+        raise InputError(f"top-p: a share above 0 and up to 1 is needed; got {top_p:g}")
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    return Sampling(temperature, top_p, seed) if temperature else None
+
+
 def record_run(
-    model: Any, tokenizer: Any, text: str, out: Path, generate: int, chat: bool = False
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    out: Path,
+    generate: int,
+    chat: bool = False,
+    choice: Sampling | None = None,
 ) -> tuple[Tape, str]:
     """Runs the model under the recorder; nothing is left at `out` if it fails."""
     from lookbehind.predict import embedded, encode, templated
@@ -109,7 +154,7 @@ def record_run(
         raise _taken(out) from None
     try:
         with recorded(model, to=out, tokenizer=tokenizer) as recorder, embedded(ids):
-            done = run_model(model, ids, generate)
+            done = run_model(model, ids, generate, choice)
         tape = recorder.tape()
     except BaseException:
         # `out` was made by this run, so what lies there is its own.
@@ -118,8 +163,8 @@ def record_run(
     return tape, tokenizer.decode(done[0, ids.shape[1] :])
 
 
-def run_model(model: Any, ids: Any, generate: int) -> Any:
-    """Reads `ids` and writes `generate` tokens more, the likeliest each time; all ids, [1, n].
+def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = None) -> Any:
+    """Reads `ids` and writes `generate` tokens more, the likeliest each time or by `choice`; all ids, [1, n].
 
     Every row's logits are asked for, so that a recorder hears what the model said after each token, not after
     the last alone. Where they would fill the memory, the text is read in chunks.
@@ -140,15 +185,27 @@ def run_model(model: Any, ids: Any, generate: int) -> Any:
         options: dict[str, Any] = {"prefill_chunk_size": rows} if chunked else {}
         if "logits_to_keep" in signature(model.forward).parameters:
             options["logits_to_keep"] = 0  # all of them; generate() keeps the last row's unless told
-        # With a cache, whatever the config says: without one each token begins another sequence.
-        return model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            use_cache=True,
-            do_sample=False,
-            max_new_tokens=generate,
-            **options,
-        )
+        if choice is not None:
+            torch.manual_seed(choice.seed)
+            # A top_k of the model's config, or of 50 where there is none, would leave out the others.
+            options |= {"temperature": choice.temperature, "top_p": choice.top_p, "top_k": 0}
+        try:
+            # With a cache, whatever the config says: without one each token begins another sequence.
+            return model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                use_cache=True,
+                do_sample=choice is not None,
+                max_new_tokens=generate,
+                **options,
+            )
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):
+                raise
+            raise InputError(
+                "model: its logits are NaN or infinite and give no probabilities to sample from; "
+                "check its weights and its dtype"
+            ) from error
 
 
 def _vocabulary(model: Any) -> int:
