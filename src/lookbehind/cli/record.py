@@ -48,7 +48,14 @@ def record(
     file: FileOption = None,
     model: ModelOption = None,
     chat: ChatOption = False,
-    generate: Annotated[int, typer.Option("--generate", "-g", help="Tokens to generate after the text.")] = 0,
+    generate: Annotated[
+        int,
+        typer.Option(
+            "--generate",
+            "-g",
+            help="Tokens to generate after the text; penalties in the model's generation config hold.",
+        ),
+    ] = 0,
     temperature: Annotated[
         float, typer.Option("--temperature", help="Sample what is generated; 0 takes the likeliest token.")
     ] = 0.0,
@@ -166,6 +173,7 @@ def record_run(
 def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = None) -> Any:
     """Reads `ids` and writes `generate` tokens more, the likeliest each time or by `choice`; all ids, [1, n].
 
+    What else the model's generation config says, as a penalty for repetition, holds, and so does its end.
     Every row's logits are asked for, so that a recorder hears what the model said after each token, not after
     the last alone. Where they would fill the memory, the text is read in chunks.
     """
