@@ -56,7 +56,7 @@ def test_the_python_runs(source, tag, body, place, monkeypatch, capsys):
     with warnings.catch_warnings():
         if needed := tag.removeprefix("python").removeprefix(" needs "):
             warnings.simplefilter("ignore")
-            pytest.importorskip(needed, reason=f"{source}: {needed} is not installed", exc_type=ImportError)
+            pytest.importorskip(needed, reason=f"{source}: {needed} is not installed")
         exec(compile(body, source, "exec"), {})
     said = re.findall(r"^print\(.*\)\s+# (.*)$", body, re.MULTILINE)
     assert capsys.readouterr().out.splitlines()[: len(said)] == said
