@@ -46,7 +46,7 @@ sanitize: $(NATIVE)  ## the native engine under AddressSanitizer, UBSan and Thre
 	build/thread/driver
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 LOOKBEHIND_EXTENSION=$$(ls build/address/_native.*) \
-	  $(BIN)/python -m pytest -n 0 -p tests.native.instead tests/engines/test_native.py -k "not without and not as_large and not interrupting"
+	  $(BIN)/python -m pytest -n 0 -p tests.native.instead tests/engines/native -k "not without and not as_large and not interrupting"
 
 clean:
 	rm -rf .venv web/node_modules demo-output build dist .pytest_cache .ruff_cache .hypothesis
