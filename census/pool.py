@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from census.one import CUT_SHORT
+from lookbehind import disk
 
 Work = Callable[[str, Callable[[dict[str, Any]], None]], None]
 
@@ -132,7 +133,5 @@ def _last(path: Path) -> str:
 
 
 def _write(path: Path, row: dict[str, Any]) -> None:
-    """All of it or none: a reader never sees half a row."""
-    half = path.with_suffix(".half")
-    half.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
-    half.replace(path)
+    with disk.whole(path) as beside:
+        beside.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")

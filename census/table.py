@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lookbehind import disk
+
 Row = dict[str, Any]
 Finding = tuple[str, str, str, Row]  # architecture, rule, back end, outcome
 
@@ -39,8 +41,12 @@ def write(rows: Sequence[Row], versions: dict[str, str], folder: Path, verdicts:
     """Writes both files; returns the findings that nobody has classed yet."""
     judged = json.loads(verdicts.read_text(encoding="utf-8")) if verdicts.exists() else []
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "census.json").write_text(_json(rows, versions), encoding="utf-8")
-    (folder / "census.md").write_text(markdown(rows, versions, judged), encoding="utf-8")
+    for name, text in (
+        ("census.json", _json(rows, versions)),
+        ("census.md", markdown(rows, versions, judged)),
+    ):
+        with disk.whole(folder / name) as beside:
+            beside.write_text(text, encoding="utf-8")
     return [
         f"{name} {rule} {backend}"
         for name, rule, backend, _ in findings(rows)

@@ -23,6 +23,8 @@ import torch
 from torch.nn import functional
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from lookbehind import disk
+
 WEIGHTS = Path(__file__).parents[1] / "src" / "lookbehind" / "model" / "weights"
 CHECKPOINT = Path(tempfile.gettempdir()) / "lookbehind-training" / "checkpoint.pt"
 WINDOW = 256
@@ -80,11 +82,10 @@ def schedule(progress: float) -> float:
 
 
 def save(path: Path, state: dict[str, object]) -> None:
-    """Writes beside and renames, so that a run killed while writing keeps the checkpoint before."""
+    """A run killed while writing keeps the checkpoint before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".tmp")
-    torch.save(state, scratch)
-    scratch.replace(path)
+    with disk.whole(path) as beside:
+        torch.save(state, beside)
 
 
 def parse() -> argparse.Namespace:

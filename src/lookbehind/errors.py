@@ -23,7 +23,7 @@ class TapeError(LookbehindError):
 
 
 class StorageError(TapeError):
-    """A tape cannot be written; the message names the file and what the disk says."""
+    """A tape, or a picture of it, cannot be written; the message names the file and what the disk says."""
 
     exit_code = 3
 

@@ -1,4 +1,5 @@
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -7,6 +8,7 @@ from lookbehind.cli.demo.words import triangle
 from lookbehind.pattern import Causal, Window
 from lookbehind.tape import load
 from tests.cli.verbs import refused, run
+from tests.limits import largest_file
 from tests.models import tiny
 
 TEXT = "def parse(self, text):\n    return self.parse(text, 1)\n" * 12
@@ -82,6 +84,18 @@ def test_until_a_second_run_is_done_the_first_ones_output_stays(tmp_path, monkey
         assert run("demo", "-o", out).exit_code == 130
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
     assert not (out / "unfinished-demo").exists()
+
+
+def test_where_the_disk_is_full_at_the_end_the_first_ones_output_stays(tmp_path, monkeypatch):
+    out = tmp_path / "shown"
+    assert run("demo", "-o", out).exit_code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with ExitStack() as full, monkeypatch.context() as patch:
+        patch.setattr(demo, "draw", lambda *_: full.enter_context(largest_file(0)))
+        words = refused("demo", "-o", out, code=3)
+    assert "lookbehind-demo.json: cannot be written: File too large" in words
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run("demo", "-o", out).exit_code == 0
 
 
 @pytest.mark.parametrize(

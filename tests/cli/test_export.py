@@ -112,8 +112,8 @@ def test_a_full_disk_leaves_nothing_half_written(recorded, tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    words = refused("export", recorded, "-o", tmp_path / "map.png")
-    assert "map.png: cannot be written (No space left on device); choose another place" in words
+    words = refused("export", recorded, "-o", tmp_path / "map.png", code=3)
+    assert "map.png: cannot be written: No space left on device; free some space" in words
     assert [path.name for path in tmp_path.iterdir()] == []
 
 

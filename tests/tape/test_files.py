@@ -165,7 +165,9 @@ def test_of_two_that_save_to_one_path_one_is_kept_whole(tmp_path, monkeypatch):
             tape.save(place)
             said.append(tape)
         except lb.StorageError as error:
-            assert str(error) == f"{place}: cannot be written: {os.strerror(errno.ENOTEMPTY)}"
+            assert str(error) == (
+                f"{place}: cannot be written: {os.strerror(errno.ENOTEMPTY)}; choose another place"
+            )
 
     threads = [threading.Thread(target=save, args=(random_tape(length),)) for length in (4, 90)]
     for one in threads:

@@ -6,14 +6,12 @@ from an opened tape, or written into one file with a choice of what is on the ta
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lookbehind import checks
+from lookbehind import checks, disk
 from lookbehind.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +72,8 @@ def export(
 
     Raises:
         InputError: the ending, layer, head, size, pool or level is none, what was asked for does not fit into
-            a page, or the file cannot be written.
+            a page, or there is no such place.
+        StorageError: the file cannot be written.
     """
     path = checks.path("export", path)
     ending = path.suffix.lower()
@@ -143,12 +142,10 @@ def _page(
 
 def check_writable(path: Path) -> None:
     """Refuses a place that no file can be written to, before any work is done for it."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory; name a file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no directory {path.parent}; create it first")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the directory {path.parent} is not writable; choose another place")
+    with disk.writing(path):  # a name may be too long even to look for
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory; name a file")
+        disk.check_parent(path)
 
 
 def _png(image: Image) -> bytes:
@@ -160,26 +157,6 @@ def _png(image: Image) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    """Writes beside and renames, so that the file is whole or not there."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as room:
-            scratch = Path(room.name)
-            try:
-                room.write(content)
-                room.close()
-                scratch.chmod(0o666 & ~_umask())
-                scratch.replace(path)
-            except BaseException:
-                scratch.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place"
-        ) from error
+    with disk.whole(path) as beside:
+        beside.write_bytes(content)
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from dataclasses import dataclass
 from inspect import signature
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookbehind import checks
+from lookbehind import checks, disk
 from lookbehind.cli.common import (
     AttentionOption,
     ChatOption,
@@ -264,7 +263,4 @@ def check_new(out: Path) -> None:
     """Refuses an output that exists or cannot be made, before the model is loaded."""
     if out.exists() or out.is_symlink():
         raise _taken(out)
-    if not out.parent.is_dir():
-        raise InputError(f"{out}: there is no directory {out.parent}; create it first")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"{out}: the directory {out.parent} is not writable; choose another place")
+    disk.check_parent(out)

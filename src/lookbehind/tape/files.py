@@ -11,21 +11,17 @@ Tensors are memory-mapped: opening a tape reads headers, and a layer's numbers w
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lookbehind import checks
-from lookbehind.errors import InputError, LookbehindError, StorageError, TapeError
+from lookbehind import checks, disk
+from lookbehind.errors import InputError, LookbehindError, TapeError
 from lookbehind.grammar import parse
 from lookbehind.spans import Spans
 from lookbehind.tape.index import NAME, Index, LayerEntry, SpansEntry, read
@@ -35,7 +31,6 @@ from lookbehind.tape.tape import Layer, Tape, join
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 NEXT = "next.safetensors"
 _ARRAYS = ("row_ptr", "starts", "stops")
-Result = TypeVar("Result")
 
 
 def load(directory: str | Path) -> Tape:
@@ -72,15 +67,10 @@ def load(directory: str | Path) -> Tape:
 
 
 def save(tape: Tape, directory: Path) -> None:
-    """Write a tape into a new directory: beside it first, then moved in one step."""
+    """Write a tape into a new directory."""
     check_new(directory)
-    beside = directory.parent / f".{directory.name}.{token_hex(8)}.tmp"  # another for each writer
-    try:
-        written(beside, lambda: beside.mkdir(parents=True))
+    with disk.whole(directory, directory=True) as beside:
         write_layers(beside, tape.layers, tape)
-        written(directory, lambda: beside.replace(directory))
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def check_new(directory: Path) -> None:
@@ -140,9 +130,8 @@ def write_layers(directory: Path, layers: Iterable[Layer], tape: Tape) -> None:
 def write_index(directory: Path, index: Index) -> None:
     """Replace the index in one step. Half a surrogate pair, which UTF-8 lacks, is escaped as in JSON."""
     text = index.dumps()
-    _atomically(
-        directory / NAME, lambda path: path.write_text(text, encoding="utf-8", errors="backslashreplace")
-    )
+    with disk.whole(directory / NAME) as beside:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_tensors(
@@ -156,7 +145,8 @@ def write_tensors(
         if tensor.data_ptr() in seen or tensor.untyped_storage().nbytes() != tensor.nbytes:
             ready[name] = tensor.clone()
         seen.add(tensor.data_ptr())
-    _atomically(path, lambda temporary: save_file(ready, temporary, metadata=metadata))
+    with disk.whole(path) as beside:
+        save_file(ready, beside, metadata=metadata)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -244,38 +234,6 @@ def spans_of_arrays(
 def arrays_of(spans: Spans) -> dict[str, torch.Tensor]:
     """The three tensors of spans."""
     return {name: torch.from_numpy(getattr(spans, name)) for name in _ARRAYS}
-
-
-def written(path: Path, action: Callable[[], Result]) -> Result:
-    """What `action` gives; a failure of the disk as a StorageError that names the path."""
-    try:
-        return action()
-    except (OSError, SafetensorError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else " ".join(str(error).split())
-        advice = "; free some space" if number == errno.ENOSPC or "No space" in reason else ""
-        raise StorageError(f"{path}: cannot be written: {reason}{advice}") from None
-
-
-def _atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Written beside, brought to the disk, then moved: a reader sees the old file or the new one."""
-
-    def whole() -> None:
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            temporary.touch()
-            mode = (
-                temporary.stat().st_mode
-            )  # as the system gives it; safetensors makes files for their owner alone
-            write(temporary)
-            temporary.chmod(mode)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    written(path, whole)
 
 
 def _write_spans(directory: Path, spans: Spans, number: int) -> SpansEntry:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from lookbehind import disk
 from lookbehind.spans import Spans
 from lookbehind.tape.files import (
     arrays_of,
@@ -22,7 +23,6 @@ from lookbehind.tape.files import (
     write_index,
     write_layers,
     write_tensors,
-    written,
 )
 from lookbehind.tape.index import NAME, Index, LayerEntry, SegmentEntry
 from lookbehind.tape.predictions import Predictions, joined
@@ -49,9 +49,11 @@ class TapeWriter:
         self._said: list[tuple[int, Predictions | None]] = []
         self._rows = 0
         self._bytes = 0
-        written(directory, lambda: directory.mkdir(parents=True, exist_ok=True))
-        # Whoever makes the index has the directory: of two writers of one path the second ends here.
-        written(directory / NAME, lambda: (directory / NAME).touch(exist_ok=False))
+        with disk.writing(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        with disk.writing(directory / NAME):
+            # Whoever makes the index has the directory: of two writers of one path the second ends here.
+            (directory / NAME).touch(exist_ok=False)
         try:
             write_index(directory, self._index)
         except BaseException:
@@ -123,9 +125,11 @@ class TapeWriter:
         pieces, _, tape.predictions = read_segments(self._directory, self._index)
         write_layers(self._directory, join(pieces), tape)
         for path in [self._directory / segment.file for segment in self._index.segments]:
-            written(path, lambda path=path: path.unlink(missing_ok=True))
+            with disk.writing(path):
+                path.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Take the directory away again: nothing was recorded."""
-        written(self._directory, lambda: (self._directory / NAME).unlink(missing_ok=True))
-        written(self._directory, self._directory.rmdir)
+        with disk.writing(self._directory):
+            (self._directory / NAME).unlink(missing_ok=True)
+            self._directory.rmdir()

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lookbehind import disk
 from lookbehind.errors import InputError
 
 TAPE = "run.tape"
@@ -48,7 +49,8 @@ def fresh(out: Path) -> Generator[Path]:
         raise InputError(f"{out}: cannot be used ({reason}); choose another place with --out") from error
     try:
         yield unfinished
-        (out / _MARK).write_text(json.dumps({"wrote": list(WRITTEN)}) + "\n", encoding="utf-8")
+        with disk.whole(out / _MARK) as mark:
+            mark.write_text(json.dumps({"wrote": list(WRITTEN)}) + "\n", encoding="utf-8")
         for name in earlier:
             _remove(out / name)
         for path in unfinished.iterdir():
