@@ -93,6 +93,9 @@ def test_what_does_not_continue_is_refused():
         said = told(batches, call(0, 5, K[:, :, :7]), past=past)
         assert "layer: 5 queries meet 7 keys in a forward that begins a sequence; only self-att" in said
     forward(batches, call(0, 5), call(0, 5, module="other"))
+    for n_keys in (2, 4):
+        said = told(batches, call(5, 11, K[:, :, :n_keys], past=0), past=5)
+        assert f"layer: 6 queries meet {n_keys} keys, fewer than their own; only self-attention" in said
     changed = K[:, :, :6].clone()
     changed[0, 1, 3, 2] += 1
     assert "layer: the cache hands in another key for position 3 than" in told(batches, call(5, 6, changed))

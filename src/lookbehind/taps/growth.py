@@ -122,6 +122,11 @@ class Forward:
             RecordError: it does not continue what was recorded.
         """
         name = self._name(call.module)
+        if call.k.shape[2] < call.q.shape[2]:
+            raise RecordError(
+                f"{call.module}: {call.q.shape[2]} queries meet {call.k.shape[2]} keys, fewer than their "
+                "own; only self-attention can be recorded"
+            )
         n_queries, reach = call.q.shape[2], max((_reach(one) for one in call.spans), default=0)
         if self.batch is None:
             self.batch = self._begin(name, call, reach)
@@ -142,8 +147,6 @@ class Forward:
                 "cross-attention, or keys that came from elsewhere, cannot be recorded"
             )
         before = batch.length
-        if batch.length == 0 and shift:
-            raise RecordError(_odd_beginning(call))
         prints = fingerprint(call.k[:, :, : length - shift])
         known = batch.layers.get(name)
         if batch.length and known is None:
@@ -246,8 +249,6 @@ class Forward:
         for batch in reversed(candidates):
             shift = max(batch.length + n_queries - n_keys, 0)
             kept = batch.layers[name].prints[:, shift:]
-            if kept.shape[1] > n_keys:
-                continue
             again = fingerprint(call.k[:, :, : batch.length - shift])
             if torch.equal(kept, again):
                 return batch
