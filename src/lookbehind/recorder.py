@@ -44,9 +44,10 @@ from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import join
 from lookbehind.tape.tokens import token_string, token_strings
 from lookbehind.tape.writing import TapeWriter
+from lookbehind.taps.batch import Batch, Step
 from lookbehind.taps.call import Call
 from lookbehind.taps.function import FunctionTap
-from lookbehind.taps.growth import Batch, Forward, Step
+from lookbehind.taps.growth import Forward
 from lookbehind.taps.interface import InterfaceTap
 from lookbehind.taps.logits import returned
 from lookbehind.taps.stack import Frame, ModuleStack
@@ -213,7 +214,8 @@ class Recorder:
         return [
             {
                 name: joined_statistics(
-                    [(step.rows[name].seen[row], step.rows[name].shift) for step in batch.steps], batch.length
+                    [(step.rows[name].seen[row], step.rows[name].first_key) for step in batch.steps],
+                    batch.length,
                 )
                 for name in batch.layers
             }

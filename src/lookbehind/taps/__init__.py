@@ -9,7 +9,8 @@ which are then proven on sampled rows: they must give the output that the kernel
   explains.
 - `own`: transformers models that multiply queries and keys themselves (BLOOM, MPT).
 - `mask`: from the masks these carry to spans.
-- `growth`: from the calls of one forward after another to growing sequences.
+- `growth`: from the calls of one forward after another to growing sequences; `batch`: what is kept of these;
+  `fingerprint`: by which keys are known again.
 - `logits`: what a forward returned about the next token, summarised.
 - `host`: queries and keys on their way into host memory.
 - `statistics`: what is kept of a call where its queries and keys are not.

@@ -1,82 +1,59 @@
 """Growth: from the calls of one forward after another to growing sequences.
 
-A `Batch` is what one uncached forward began: one sequence per batch row, longer by each cached forward after
-it. A `Forward` collects the calls of one forward and is committed as a whole, so that a forward which fails
-leaves nothing behind. Keys are kept once: what a cache hands in again must be, bit for bit, what was kept, or
-the forward is refused.
+A forward without a cache begins a `Batch`: one sequence for each batch row. One that hands its cache in again
+makes it longer. A call hands in all keys of the sequence or, where the cache slides, the last ones:
+
+    position      0 1 2 3 4 5 6 7
+    kept          k k k k k k         by the forwards before: `before` is 6
+    handed in         k k k k k k     by this call, of two queries: `first` is 2, `n_keys` 6
+    known             k k k k         what was kept, bit for bit, or the forward is refused: `n_known` is 4
+    new                       k k     these are kept: `after` is 8
+
+So each key is kept once. A `Forward` collects the calls of all layers and commits them together: a forward
+that fails leaves nothing behind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
 import torch
 
-from lookbehind.engines.observation import Observation
 from lookbehind.errors import RecordError
 from lookbehind.spans import Spans
+from lookbehind.taps.batch import Batch, LayerGrowth, Rows, Step
 from lookbehind.taps.call import Call
+from lookbehind.taps.fingerprint import fingerprint
 from lookbehind.taps.host import arrived, copied
-from lookbehind.taps.logits import Said, summarised
+from lookbehind.taps.logits import summarised
 from lookbehind.taps.mask import merged
 from lookbehind.taps.statistics import observed
 
-_BITS = {1: torch.uint8, 2: torch.int16}
 _PROVEN = 4  # forwards of a sequence in which every call is proven
-_PRINTED = 1 << 22  # key elements fingerprinted at a time
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """What one forward added to one layer: new queries and keys in host memory, and which products they make.
+@dataclass(frozen=True)
+class _Place:
+    """Where the keys of a call lie in its sequence, in the words of the picture above."""
 
-    Attributes:
-        q: [B, Hq, n, D]. k: [B, Hkv, n, D]. spans: per batch row, keys at their absolute positions.
-        seen: per batch row, the statistics of the call, where they are kept instead of q and k, which then
-            are of width 0; and `shift`, the position of the first key that they count.
-    """
+    before: int
+    after: int
+    first: int
 
-    q: torch.Tensor
-    k: torch.Tensor
-    spans: Sequence[Spans]
-    seen: Sequence[Observation] = ()
-    shift: int = 0
+    @classmethod
+    def of(cls, call: Call, before: int) -> _Place:
+        after = before + call.q.shape[2]
+        return cls(before, after, max(after - call.k.shape[2], 0))
 
+    @property
+    def n_known(self) -> int:
+        return self.before - self.first
 
-@dataclass(eq=False)
-class LayerGrowth:
-    """One layer of a batch: what all its calls share, and the fingerprint of every key kept."""
-
-    scale: float
-    softcap: float | None
-    sinks: torch.Tensor | None
-    alibi: torch.Tensor | None
-    prints: torch.Tensor  # int64 [B, n_keys], on the model's device
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One committed forward of a batch: the rows of each layer, its token ids and what it said would come
-    next, if they are known."""
-
-    n_queries: int
-    rows: dict[str, Rows]
-    token_ids: torch.Tensor | None
-    said: Said | None
-
-
-@dataclass(eq=False)
-class Batch:
-    """Sequences that grow together."""
-
-    size: int
-    length: int = 0
-    layers: dict[str, LayerGrowth] = field(default_factory=dict[str, LayerGrowth])
-    steps: list[Step] = field(default_factory=list[Step])
-    n_steps: int = 0
-    last: torch.Tensor | None = None  # log-probabilities [B, vocabulary] after the last row
+    @property
+    def n_keys(self) -> int:
+        """Of those handed in, how many are the sequence's: a preallocated cache has room behind them."""
+        return self.after - self.first
 
 
 class Forward:
@@ -86,23 +63,27 @@ class Forward:
         batches: the batches recorded so far, that it may extend.
         token_ids: what the model was given, if that is known.
         statistics: whether calls are observed where they run, and their queries and keys left there.
+
+    Attributes:
+        past: how many positions the cache held before, where a cache says so.
+        batch: what this forward begins or extends; None before its first call.
     """
 
     def __init__(
         self, batches: Sequence[Batch], token_ids: torch.Tensor | None, statistics: bool = False
     ) -> None:
-        self._batches, self._statistics = batches, statistics
-        self.token_ids = token_ids
-        self.past: int | None = None  # how many positions the cache held, where a cache says so
+        self._batches, self._token_ids, self._statistics = batches, token_ids, statistics
+        self.past: int | None = None
         self.batch: Batch | None = None
-        self._calls: dict[str, tuple[Rows, LayerGrowth]] = {}
         self._n_queries = 0
-        self._moved: dict[tuple[int, int], tuple[Spans, Spans]] = {}
+        self._rows: dict[str, Rows] = {}
+        self._layers: dict[str, LayerGrowth] = {}
+        self._placed: dict[tuple[int, int], tuple[Spans, Spans]] = {}
 
     @property
     def empty(self) -> bool:
         """Whether no attention was seen yet."""
-        return not self._calls
+        return not self._rows
 
     def samples(self, call: Call) -> bool:
         """Whether this call is to be proven.
@@ -113,7 +94,7 @@ class Forward:
         batch = self.batch
         if batch is None or call.q.shape[2] > 1 or batch.n_steps < _PROVEN:
             return True
-        return batch.n_steps % max(len(batch.layers), 1) == len(self._calls)
+        return batch.n_steps % max(len(batch.layers), 1) == len(self._rows)
 
     def add(self, call: Call) -> None:
         """Take one call down.
@@ -121,63 +102,42 @@ class Forward:
         Raises:
             RecordError: it does not continue what was recorded.
         """
-        name = self._name(call.module)
-        if call.k.shape[2] < call.q.shape[2]:
-            raise RecordError(
-                f"{call.module}: {call.q.shape[2]} queries meet {call.k.shape[2]} keys, fewer than their "
-                "own; only self-attention can be recorded"
-            )
-        n_queries, reach = call.q.shape[2], max((_reach(one) for one in call.spans), default=0)
+        _check_length(call)
         if self.batch is None:
-            self.batch = self._begin(name, call, reach)
-            self._n_queries = n_queries
-        batch = self.batch
-        if (call.q.shape[0], n_queries) != (batch.size, self._n_queries):
-            raise RecordError(
-                f"{call.module}: attention over {call.q.shape[0]} x {n_queries} queries in a forward of "
-                f"{batch.size} x {self._n_queries}; a tape holds one stack of decoder layers, so record "
-                "the decoder alone: record(its submodule)"
-            )
-        length = batch.length + n_queries
-        n_keys = call.k.shape[2]
-        shift = max(length - n_keys, 0)  # a sliding cache hands in the last keys only
-        if reach + shift > length:
-            raise RecordError(
-                f"{call.module}: a query reads key {reach + shift - 1} in a sequence of {length} positions; "
-                "cross-attention, or keys that came from elsewhere, cannot be recorded"
-            )
-        before = batch.length
-        prints = fingerprint(call.k[:, :, : length - shift])
-        known = batch.layers.get(name)
-        if batch.length and known is None:
-            raise RecordError(
-                f"{call.module}: it did not run in the forwards before; this sequence has another set of "
-                "layers now"
-            )
-        if known is not None and not torch.equal(known.prints[:, shift:], prints[:, : before - shift]):
-            raise RecordError(
-                _changed(call.module, known.prints[:, shift:], prints[:, : before - shift], shift)
-            )
+            self.batch, self._n_queries = self._batch_of(call), call.q.shape[2]
+        _check_size(call, self.batch.size, self._n_queries)
+        place = _Place.of(call, self.batch.length)
+        _check_reach(call, place)
+        name = self._name(call.module)
+        known = self.batch.layers.get(name)
+        prints = fingerprint(call.k[:, :, : place.n_keys])
         grown = LayerGrowth(
             call.scale,
             call.softcap,
             None if call.sinks is None else copied(call.sinks, wait=True),
             call.alibi,
-            prints if known is None else torch.cat([known.prints, prints[:, before - shift :]], 1),
+            prints,
         )
         if known is not None:
-            _same(call.module, known, grown)
+            _check_known(call.module, place, known.prints, prints[:, : place.n_known])
+            _check_parameters(call.module, known, grown)
+            grown.prints = torch.cat([known.prints, prints[:, place.n_known :]], 1)
             if known.alibi is not None and grown.alibi is not None:
                 grown.alibi = merged(call.module, known.alibi, grown.alibi)
+        elif place.before:
+            raise RecordError(
+                f"{call.module}: it did not run in the forwards before; this sequence has another set of "
+                "layers now"
+            )
         width = slice(0, 0) if self._statistics else slice(None)
-        rows = Rows(
+        self._layers[name] = grown
+        self._rows[name] = Rows(
             q=copied(call.q[..., width]),
-            k=copied(call.k[:, :, before - shift : length - shift, width]),
-            spans=[self._placed(one, length, before, shift) for one in call.spans],
-            seen=observed(call, shift) if self._statistics else (),
-            shift=shift,
+            k=copied(call.k[:, :, place.n_known : place.n_keys, width]),
+            spans=[self._in_sequence(one, place) for one in call.spans],
+            seen=observed(call, place.first) if self._statistics else (),
+            first_key=place.first,
         )
-        self._calls[name] = (rows, grown)
 
     def commit(self, logits: torch.Tensor | None = None) -> Step:
         """Make the batch longer by this forward.
@@ -190,71 +150,56 @@ class Forward:
         """
         batch = self.batch
         assert batch is not None  # an empty forward is never committed
-        missing = [name for name in batch.layers if name not in self._calls]
+        missing = [name for name in batch.layers if name not in self._rows]
         if missing:
             raise RecordError(
                 f"{missing[0]}: it did not run in this forward, so its keys have a gap; models that skip "
                 "layers cannot be recorded with a cache"
             )
-        batch.layers = {name: grown for name, (_, grown) in self._calls.items()}
-        batch.length += self._n_queries
-        ids = self.token_ids
+        ids = self._token_ids
         if ids is not None and ids.shape != (batch.size, self._n_queries):
             ids = None
-        said, batch.last = summarised(logits, ids, self._n_queries, batch.last)
-        rows = {name: rows for name, (rows, _) in self._calls.items()}
+        said, last = summarised(logits, ids, self._n_queries, batch.last)
         arrived()
-        step = Step(self._n_queries, rows, ids, said)
+        step = Step(self._n_queries, self._rows, ids, said)
+        batch.layers, batch.last = self._layers, last
+        batch.length += self._n_queries
         batch.steps.append(step)
         batch.n_steps += 1
         return step
 
-    def _placed(self, spans: Spans, length: int, before: int, shift: int) -> Spans:
-        """Spans at absolute positions; layers and rows that share one object go on sharing it."""
-        if (spans.n_keys, spans.offset, shift) == (length, before, 0):
-            return spans
-        key = (id(spans), shift)
-        if key not in self._moved:
-            starts, stops = spans.starts + shift, spans.stops + shift
-            moved = Spans(spans.n_queries, length, before, spans.row_ptr, starts, stops)
-            self._moved[key] = (spans, moved)  # the spans are kept, so that no others take their id
-        return self._moved[key][1]
-
-    def _name(self, module: str) -> str:
-        """The module's path; the second call of one forward by the same module is `path#2`."""
-        name, number = module, 1
-        while name in self._calls:
-            number += 1
-            name = f"{module}#{number}"
-        return name
-
-    def _begin(self, name: str, call: Call, reach: int) -> Batch:
-        """The batch that this forward extends, or a new one."""
-        size, n_queries, n_keys = call.q.shape[0], call.q.shape[2], call.k.shape[2]
+    def _batch_of(self, call: Call) -> Batch:
+        """The batch that this forward extends, by its first call, or a new one."""
+        n_queries, n_keys, reach = call.q.shape[2], call.k.shape[2], _reach(call)
         if self.past:
-            return self._extended(name, call, [b for b in self._batches if b.length == self.past], self.past)
+            return self._extended(call, [b for b in self._batches if b.length == self.past], self.past)
         if n_keys == n_queries or 0 < reach <= n_queries:
             # All keys are the queries' own; or a preallocated cache, of which nothing else is read.
-            return Batch(size)
+            return Batch(call.q.shape[0])
         if not self._batches:
-            raise RecordError(_odd_beginning(call))
+            raise RecordError(
+                f"{call.module}: {n_queries} queries meet {n_keys} keys in a forward that begins a sequence; "
+                "only self-attention can be recorded, with a cache that was empty when recording began"
+            )
         # A preallocated cache may be longer than the sequence, a sliding one shorter.
-        known = [b for b in self._batches if b.length + n_queries >= reach]
-        return self._extended(name, call, known, n_keys - n_queries)
+        candidates = [b for b in self._batches if b.length + n_queries >= reach]
+        return self._extended(call, candidates, n_keys - n_queries)
 
-    def _extended(self, name: str, call: Call, candidates: list[Batch], past: int) -> Batch:
-        n_queries, n_keys = call.q.shape[2], call.k.shape[2]
-        candidates = [b for b in candidates if b.size == call.q.shape[0] and name in b.layers]
-        changed: str | None = None
+    def _extended(self, call: Call, candidates: list[Batch], past: int) -> Batch:
+        """The newest candidate whose keys the call hands in again."""
+        changed: RecordError | None = None
         for batch in reversed(candidates):
-            shift = max(batch.length + n_queries - n_keys, 0)
-            kept = batch.layers[name].prints[:, shift:]
-            again = fingerprint(call.k[:, :, : batch.length - shift])
-            if torch.equal(kept, again):
+            if batch.size != call.q.shape[0] or call.module not in batch.layers:
+                continue
+            place = _Place.of(call, batch.length)
+            again = fingerprint(call.k[:, :, : place.n_known])
+            try:
+                _check_known(call.module, place, batch.layers[call.module].prints, again)
                 return batch
-            changed = changed or _changed(call.module, kept, again, shift)
+            except RecordError as error:
+                changed = changed or error
         if changed is not None:
-            raise RecordError(changed)
+            raise changed
         longest = max((b.length for b in self._batches), default=0)
         raise RecordError(
             f"{call.module}: the cache holds {past} positions, and no sequence of {past} was recorded "
@@ -262,68 +207,88 @@ class Forward:
             "cache back"
         )
 
+    def _name(self, module: str) -> str:
+        """The module's path; the second call of one forward by the same module is `path#2`."""
+        name, number = module, 1
+        while name in self._rows:
+            number += 1
+            name = f"{module}#{number}"
+        return name
 
-def fingerprint(key: torch.Tensor) -> torch.Tensor:
-    """A number per position that changes with any bit of its keys: int64 [B, n] of [B, Hkv, n, D].
-
-    A sum of bit patterns times random odd numbers, in whole numbers: exact, and the same whatever order it is
-    summed in.
-    """
-    batch, heads, length, dim = key.shape
-    words = dim * key.element_size() % 4 == 0  # whole 32-bit words: no bits need widening
-    weights = _weights(heads, dim * key.element_size() // 4 if words else dim).to(key.device)
-    step = max(1, _PRINTED // max(batch * heads * dim, 1))
-    parts = [torch.empty(batch, 0, dtype=torch.int64, device=key.device)]
-    for first in range(0, length, step):
-        part = key[:, :, first : first + step].detach().contiguous()
-        bits = part.view(torch.int32) if words else part.view(_BITS[key.element_size()]).to(torch.int32)
-        parts.append((bits * weights).sum((1, 3), dtype=torch.int64))
-    return torch.cat(parts, 1)
-
-
-@lru_cache(maxsize=16)
-def _weights(heads: int, dim: int) -> torch.Tensor:
-    source = torch.Generator("cpu").manual_seed(
-        heads * 1_000_003 + dim
-    )  # the global generator is the model's
-    drawn = torch.randint(-(2**30), 2**30, (heads, 1, dim), generator=source, device="cpu") * 2 + 1
-    return drawn.to(torch.int32)
+    def _in_sequence(self, spans: Spans, place: _Place) -> Spans:
+        """Spans at their positions; layers and rows that share one object go on sharing it."""
+        if (spans.n_keys, spans.offset, place.first) == (place.after, place.before, 0):
+            return spans
+        key = (id(spans), place.first)
+        if key not in self._placed:
+            starts, stops = spans.starts + place.first, spans.stops + place.first
+            placed = Spans(spans.n_queries, place.after, place.before, spans.row_ptr, starts, stops)
+            self._placed[key] = (spans, placed)  # the spans are kept, so that no others take their id
+        return self._placed[key][1]
 
 
-def _reach(spans: Spans) -> int:
-    return int(spans.stops.max()) if len(spans.stops) else 0
+def _reach(call: Call) -> int:
+    """How many of the keys handed in there are up to the last one that is read."""
+    return max((int(one.stops.max()) for one in call.spans if len(one.stops)), default=0)
 
 
-def _odd_beginning(call: Call) -> str:
-    return (
-        f"{call.module}: {call.q.shape[2]} queries meet {call.k.shape[2]} keys in a forward that begins a "
-        "sequence; only self-attention can be recorded, with a cache that was empty when recording began"
-    )
+# -- what does not continue a sequence is refused ----------------------------------------------------------
 
 
-def _changed(module: str, kept: torch.Tensor, again: torch.Tensor, shift: int) -> str:
+def _check_length(call: Call) -> None:
+    if call.k.shape[2] < call.q.shape[2]:
+        raise RecordError(
+            f"{call.module}: {call.q.shape[2]} queries meet {call.k.shape[2]} keys, fewer than their own; "
+            "only self-attention can be recorded"
+        )
+
+
+def _check_size(call: Call, size: int, n_queries: int) -> None:
+    if (call.q.shape[0], call.q.shape[2]) != (size, n_queries):
+        raise RecordError(
+            f"{call.module}: attention over {call.q.shape[0]} x {call.q.shape[2]} queries in a forward of "
+            f"{size} x {n_queries}; a tape holds one stack of decoder layers, so record the decoder alone: "
+            "record(its submodule)"
+        )
+
+
+def _check_reach(call: Call, place: _Place) -> None:
+    reach = place.first + _reach(call)
+    if reach > place.after:
+        raise RecordError(
+            f"{call.module}: a query reads key {reach - 1} in a sequence of {place.after} positions; "
+            "cross-attention, or keys that came from elsewhere, cannot be recorded"
+        )
+
+
+def _check_known(module: str, place: _Place, kept: torch.Tensor, again: torch.Tensor) -> None:
+    """Fingerprints of all keys kept, [B, before], and of those handed in again, [B, n_known]."""
+    kept = kept[:, place.first :]
+    if torch.equal(kept, again):
+        return
     rows, columns = (kept != again).nonzero(as_tuple=True)
-    where = f"position {int(columns[0]) + shift}" + (
-        f" of sequence {int(rows[0])}" if kept.shape[0] > 1 else ""
-    )
-    return (
+    where = f"position {int(columns[0]) + place.first}"
+    if kept.shape[0] > 1:
+        where += f" of sequence {int(rows[0])}"
+    raise RecordError(
         f"{module}: the cache hands in another key for {where} than the one recorded; it was reordered (beam "
         "search), cropped, quantised or rotated, made anew from latents with other rounding, or belongs to "
-        "another sequence; "
-        "such keys cannot be recorded once"
+        "another sequence; such keys cannot be recorded once"
     )
 
 
-def _same(module: str, one: LayerGrowth, other: LayerGrowth) -> None:
+def _check_parameters(module: str, known: LayerGrowth, grown: LayerGrowth) -> None:
     for what in ("scale", "softcap"):
-        if getattr(one, what) != getattr(other, what):
+        one, other = getattr(known, what), getattr(grown, what)
+        if one != other:
             raise RecordError(
-                f"{module}: its {what} went from {getattr(one, what)} to {getattr(other, what)} within one "
-                "sequence; a tape holds one per layer"
+                f"{module}: its {what} went from {one} to {other} within one sequence; a tape holds one per "
+                "layer"
             )
-    if (one.sinks is None) != (other.sinks is None) or (
-        one.sinks is not None and other.sinks is not None and not torch.equal(one.sinks, other.sinks)
+    one, other = known.sinks, grown.sinks
+    if (one is None) != (other is None) or (
+        one is not None and other is not None and not torch.equal(one, other)
     ):
         raise RecordError(f"{module}: its sinks changed within one sequence; a tape holds one set per layer")
-    if (one.alibi is None) != (other.alibi is None):
+    if (known.alibi is None) != (grown.alibi is None):
         raise RecordError(f"{module}: it has ALiBi in some forwards of one sequence and none in others")

@@ -19,22 +19,22 @@ from lookbehind.taps.call import Call
 
 
 @torch.no_grad()
-def observed(call: Call, shift: int) -> list[Observation]:
+def observed(call: Call, first_key: int) -> list[Observation]:
     """One call's statistics, an observation without the batch axis for each sequence.
 
     Args:
         call: as a tap saw it.
-        shift: position of its first key in the sequence; `top_keys` count from the sequence's beginning, and
-            `received` from the call's own first key.
+        first_key: position of its first key in the sequence; `top_keys` count from the sequence's beginning,
+            and `received` from the call's own first key.
     """
     alike = all(one is call.spans[0] for one in call.spans)
     found: list[Observation] = []
     for rows in [slice(None)] if alike else [slice(at, at + 1) for at in range(len(call.spans))]:
-        found += _observed(call, rows, call.spans[rows.start or 0], shift)
+        found += _observed(call, rows, call.spans[rows.start or 0], first_key)
     return found
 
 
-def _observed(call: Call, rows: slice, spans: Spans, shift: int) -> list[Observation]:
+def _observed(call: Call, rows: slice, spans: Spans, first_key: int) -> list[Observation]:
     q, k = call.q[rows].detach(), call.k[rows].detach()
     parameters: dict[str, Any] = {
         "scale": call.scale,
@@ -47,7 +47,7 @@ def _observed(call: Call, rows: slice, spans: Spans, shift: int) -> list[Observa
     seen = observe(q, k, lse, spans, received=True, entropy=True, top=1, max_score=True, **parameters)
     assert seen.received is not None and seen.entropy is not None and seen.max_score is not None
     assert seen.top_weights is not None and seen.top_keys is not None
-    keys = torch.where(seen.top_keys >= 0, seen.top_keys + shift, seen.top_keys)
+    keys = torch.where(seen.top_keys >= 0, seen.top_keys + first_key, seen.top_keys)
     return [
         Observation(
             received=seen.received[row],
@@ -72,11 +72,11 @@ def joined(parts: Sequence[tuple[Observation, int]], length: int) -> Observation
     assert first.received is not None
     received = torch.zeros(first.received.shape[0], length, dtype=torch.float64)
     visible = torch.zeros(length, dtype=torch.int64)
-    for seen, shift in parts:
+    for seen, first_key in parts:
         assert seen.received is not None and seen.visible is not None
-        end = min(shift + seen.received.shape[1], length)
-        received[:, shift:end] += seen.received[:, : end - shift].cpu()
-        visible[shift:end] += seen.visible[: end - shift].cpu()
+        end = min(first_key + seen.received.shape[1], length)
+        received[:, first_key:end] += seen.received[:, : end - first_key].cpu()
+        visible[first_key:end] += seen.visible[: end - first_key].cpu()
 
     def rows(name: str, axis: int) -> torch.Tensor:
         return torch.cat([getattr(seen, name).cpu() for seen, _ in parts], axis)
