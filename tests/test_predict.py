@@ -5,7 +5,7 @@ import torch
 
 from lookbehind.auditor.architectures import tiny as architecture
 from lookbehind.errors import InputError
-from lookbehind.predict import context, decode_steps, encode, next_tokens
+from lookbehind.predict import declared, decode_steps, encode, next_tokens
 from tests.models import chatty, tiny
 from tests.tiny_models import Plain
 
@@ -154,7 +154,7 @@ def test_a_tokenizer_wider_than_the_model_is_refused_with_both_numbers(model_and
 
 
 def test_a_model_that_states_no_context_has_none():
-    assert context(torch.nn.Linear(1, 1)) is None
+    assert declared(torch.nn.Linear(1, 1), "max_position_embeddings") is None
 
 
 @pytest.mark.parametrize(("call", "words"), [

@@ -267,7 +267,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0, chat: bool = Fa
             f"text: the tokenizer gives token {max(ids)}, but the model has {known:,} tokens; "
             "give the tokenizer that the model was made with"
         )
-    limit = context(model)
+    limit = declared(model, "max_position_embeddings")
     if limit is not None and len(ids) + room > limit:
         extra = f" and {room} more are to be generated" if room else ""
         raise InputError(
@@ -294,15 +294,13 @@ def embedded(ids: torch.Tensor) -> Generator[None]:
         ) from error
 
 
-def context(model: Any) -> int | None:
-    """How many positions the model was made for, or None if it does not say."""
-    config = getattr(model, "config", None)
-    if config is None:
-        return None
+def declared(model: Any, size: str) -> int | None:
+    """A size that the config of a model's text part names, or None if it does not say."""
+    config: Any = getattr(model, "config", None)
     if hasattr(config, "get_text_config"):
         config = config.get_text_config()
-    limit = getattr(config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
+    found = getattr(config, size, None)
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _without_cache(model: Any) -> InputError:

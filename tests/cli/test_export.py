@@ -73,7 +73,7 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
         (["-o", "dir.png"], "dir.png: is a directory; name a file"),
         (["-o", "m.png", "--layer", 2], "layer 2: there are 2, 0 to 1"),
         (["-o", "m.png", "--head", 4], "head 4: there are 4, 0 to 3"),
-        (["-o", "m.png", "--pool", "median"], "pool 'median': choose one of mean, max, sum"),
+        (["-o", "m.png", "--pool", "median"], "pool 'median': there are mean, max, sum"),
         (["-o", "m.png", "--size", 0], "size: a whole number of at least 1 is needed; got 0"),
         (
             ["-o", "m.png", "--queries", "5"],

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lookbehind import checks
+from lookbehind.engines.observation import REDUCES
 from lookbehind.errors import InputError
 
 QUANTITIES = ("weight", "enrichment", "relative", "score")
-POOLS = ("mean", "max", "sum")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Lens:
 
 
 def check_pool(pool: str) -> str:
-    """The pooling of an address."""
-    if pool not in POOLS:
-        raise InputError(f"pool {pool[:40]!r}: there are {', '.join(POOLS)}")
+    """How the products of a pixel become one number."""
+    if pool not in REDUCES:
+        raise InputError(f"pool {checks.shown(pool)}: there are {', '.join(REDUCES)}")
     return pool

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookbehind import checks
+from lookbehind.atlas.lens import check_pool
 from lookbehind.atlas.onehead import unfit
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
@@ -19,7 +20,6 @@ from lookbehind.spans import Spans
 if TYPE_CHECKING:
     from lookbehind.tape import Tape
 
-POOLS = ("mean", "max", "sum")
 _MOST_TICKED = 48  # more tokens than this are not legible beside the map: positions are ticked instead
 
 
@@ -62,8 +62,7 @@ class Plate:
     ) -> Plate:
         """The map of one head of a tape, or a region of it, pooled to at most `size` pixels a side."""
         check_head(tape, layer, head)
-        if pool not in POOLS:
-            raise InputError(f"pool {pool!r}: choose one of {', '.join(POOLS)}")
+        check_pool(pool)
         size = checks.whole("size", size, 1)
         if why := unfit(tape.layers[layer], head):
             raise InputError(why)

@@ -178,7 +178,9 @@ def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = Non
     """
     import torch
 
-    rows = max(1, MOST_LOGITS // _vocabulary(model))
+    from lookbehind.predict import declared
+
+    rows = max(1, MOST_LOGITS // (declared(model, "vocab_size") or 1))
     chunked = ids.shape[1] > rows
     with torch.no_grad():
         if not generate:
@@ -213,14 +215,6 @@ def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = Non
                 "model: its logits are NaN or infinite and give no probabilities to sample from; "
                 "check its weights and its dtype"
             ) from error
-
-
-def _vocabulary(model: Any) -> int:
-    config: Any = getattr(model, "config", None)
-    if hasattr(config, "get_text_config"):
-        config = config.get_text_config()
-    size = getattr(config, "vocab_size", None)
-    return size if isinstance(size, int) and size > 0 else 1
 
 
 def tape_facts(tape: Tape) -> dict[str, Any]:

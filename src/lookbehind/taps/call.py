@@ -126,6 +126,15 @@ class Call:
             )
 
 
+def refuse_dropout(module: str, dropout: float) -> None:
+    """Refuse attention that leaves weights out at random."""
+    if dropout > 0:
+        raise RecordError(
+            f"{module}: attention dropout {dropout:g} is active, so weights are random; call "
+            "model.eval() first"
+        )
+
+
 def _weighed(weights: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """[Hq, Dv] of weights [Hq, n] and values [Hkv, n, Dv]."""
     return (weights.unflatten(0, (v.shape[0], -1)) @ v).flatten(0, 1)

@@ -17,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from lookbehind.errors import RecordError
 from lookbehind.pattern import Causal, Full
-from lookbehind.taps.call import Call
-from lookbehind.taps.mask import named, spans_of
+from lookbehind.taps.call import Call, refuse_dropout
+from lookbehind.taps.mask import spans_of, spans_of_pattern
 from lookbehind.taps.own import Own, own_attention
 from lookbehind.taps.stack import Frame, ModuleStack
 
@@ -117,12 +117,7 @@ class FunctionTap(TorchFunctionMode):
 
     def _attention(self, frame: Frame, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         given = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
-        dropout = given.get("dropout_p") or 0.0
-        if dropout > 0:
-            raise RecordError(
-                f"{frame.name}: attention dropout {dropout:g} is active, so weights are random; call "
-                "model.eval() first"
-            )
+        refuse_dropout(frame.name, given.get("dropout_p") or 0.0)
         output = F.scaled_dot_product_attention(*args, **kwargs)
         with torch.no_grad():
             call = _sdpa(self._stack, frame.name, given).as_computed()
@@ -185,9 +180,9 @@ def _sdpa(stack: ModuleStack, name: str, given: Mapping[str, Any]) -> Call:
         spans, alibi = stack.once(mask, q, k, lambda: spans_of(name, mask, q, k))
     elif given.get("is_causal"):
         # PyTorch aligns top-left: query row r reads keys 0 to r, however many keys there are.
-        spans = named(Causal(), q.shape[2], k.shape[2], 0, batch)
+        spans = spans_of_pattern(Causal(), q.shape[2], k.shape[2], 0, batch)
     else:
-        spans = named(Full(), q.shape[2], k.shape[2], k.shape[2] - q.shape[2], batch)
+        spans = spans_of_pattern(Full(), q.shape[2], k.shape[2], k.shape[2] - q.shape[2], batch)
     return Call(name, q, k, v, spans, q.shape[-1] ** -0.5 if scale is None else float(scale), alibi=alibi)
 
 

@@ -21,8 +21,14 @@ import torch
 from lookbehind.errors import RecordError
 from lookbehind.pattern import Causal, Full
 from lookbehind.spans import Spans
-from lookbehind.taps.call import Call
-from lookbehind.taps.mask import named, slopes_of, spans_of, spans_of_block_mask, spans_of_padding
+from lookbehind.taps.call import Call, refuse_dropout
+from lookbehind.taps.mask import (
+    slopes_of,
+    spans_of,
+    spans_of_block_mask,
+    spans_of_padding,
+    spans_of_pattern,
+)
 from lookbehind.taps.stack import ModuleStack
 
 Attention = Callable[..., Any]
@@ -162,11 +168,8 @@ def _refuse(path: str, name: str, module: torch.nn.Module, given: Mapping[str, A
     for argument, what in _UNKNOWN.items():
         if given.get(argument) is not None:
             raise RecordError(f"{path}: attention {what} ({argument}=), which cannot be recorded")
-    dropout = given.get("dropout") or 0.0
-    if dropout > 0 and (module.training or name != "eager"):
-        raise RecordError(
-            f"{path}: attention dropout {dropout:g} is active, so weights are random; call model.eval() first"
-        )
+    if module.training or name != "eager":
+        refuse_dropout(path, given.get("dropout") or 0.0)
 
 
 def _call(
@@ -216,9 +219,9 @@ def _spans(
     elif mask is None and name == "sdpa" and n_queries > 1 and causal:
         # transformers drops the keys past n_queries here, and PyTorch aligns top-left: the queries come
         # first.
-        spans = named(Causal(), n_queries, n_keys, 0, batch)
+        spans = spans_of_pattern(Causal(), n_queries, n_keys, 0, batch)
     elif mask is None:
-        spans = named(Full(), n_queries, n_keys, n_keys - n_queries, batch)
+        spans = spans_of_pattern(Full(), n_queries, n_keys, n_keys - n_queries, batch)
     elif isinstance(mask, torch.Tensor):
         spans, alibi = stack.once(mask, q, k, lambda: spans_of(path, mask, q, k))
         if bias is None:

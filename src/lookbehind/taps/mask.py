@@ -24,7 +24,7 @@ _BLOCKED_BESIDE_BIAS = {torch.float16: -6e4}  # an ALiBi bias itself may reach _
 _LINEAR = 8 * float(torch.finfo(torch.float32).eps)
 
 
-def named(pattern: Pattern, n_queries: int, n_keys: int, offset: int, batch: int) -> list[Spans]:
+def spans_of_pattern(pattern: Pattern, n_queries: int, n_keys: int, offset: int, batch: int) -> list[Spans]:
     """The spans of a pattern, the same for every batch row."""
     return [pattern.spans(n_queries, n_keys, offset)] * batch
 

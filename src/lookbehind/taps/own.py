@@ -14,8 +14,8 @@ import torch
 
 from lookbehind.errors import RecordError
 from lookbehind.pattern import Full
-from lookbehind.taps.call import Call
-from lookbehind.taps.mask import named, slopes_of, spans_of
+from lookbehind.taps.call import Call, refuse_dropout
+from lookbehind.taps.mask import slopes_of, spans_of, spans_of_pattern
 from lookbehind.taps.stack import Frame, ModuleStack
 
 
@@ -36,7 +36,8 @@ class Own(ABC):
     ) -> Iterator[tuple[Call, torch.Tensor]]:
         """The call and its output, once the second product came out."""
         if self._call is None:
-            self._refuse_dropout()
+            if self._frame.module.training:
+                refuse_dropout(self._frame.name, self._dropout())
             self._call = self._scores(args, kwargs)
             return
         call, self._call = self._call, None
@@ -62,14 +63,6 @@ class Own(ABC):
     def _attribute(self, name: str) -> Any:
         return getattr(self._frame.module, name)
 
-    def _refuse_dropout(self) -> None:
-        dropout = self._dropout()
-        if dropout > 0 and self._frame.module.training:
-            raise RecordError(
-                f"{self._frame.name}: attention dropout {dropout:g} is active, so weights are random; "
-                "call model.eval() first"
-            )
-
     def _make(
         self, q: torch.Tensor, k: torch.Tensor, scale: float, bias: Any, mask: Any, blocking: bool = False
     ) -> Call:
@@ -80,7 +73,8 @@ class Own(ABC):
         name = self._frame.name
         q, k = q.detach(), k.detach()
         if mask is None:
-            spans, odd = named(Full(), q.shape[2], k.shape[2], k.shape[2] - q.shape[2], q.shape[0]), None
+            offset = k.shape[2] - q.shape[2]
+            spans, odd = spans_of_pattern(Full(), q.shape[2], k.shape[2], offset, q.shape[0]), None
         else:
             spans, odd = self._stack.once(
                 mask, q, k, lambda: spans_of(name, ~mask if blocking else mask, q, k)

@@ -72,7 +72,7 @@ class _Map:
 
     def add(self, tile: Tile) -> None:
         values = self.values(tile)
-        pooled = self.columns.columns(self.rows.rows(values, tile.rows), tile.keys)
+        pooled = self.columns.pool(self.rows.pool(values, tile.rows, 1), tile.keys, 2)
         if not self.largest and not bool(pooled.isfinite().all()):
             # Times 0, a NaN would enter the sums of other pixels.
             pooled = self.rows.apart(values, tile.rows, 1)
@@ -129,13 +129,15 @@ class _Pool:
         which = ((at + 1) * self.n_pixels - 1) // self.length - pixels.start
         return weights.new_zeros(shape).index_add_(axis, which, weights)
 
+    def pool(self, weights: torch.Tensor, places: slice, axis: int) -> torch.Tensor:
+        """A tile's weights [heads, rows, keys] along an axis, 1 or 2."""
+        table = self.table(places)
+        return weights if table is None else self.reduce(weights, table, axis)
+
     def make(self, edges: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def rows(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
-        raise NotImplementedError
-
-    def columns(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
+    def reduce(self, weights: torch.Tensor, table: torch.Tensor, axis: int) -> torch.Tensor:
         raise NotImplementedError
 
 
@@ -146,13 +148,8 @@ class _SumPool(_Pool):
         places = torch.arange(int(edges[-1]), device="cpu")
         return ((places >= edges[:-1, None]) & (places < edges[1:, None])).to(self.like)
 
-    def rows(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
-        table = self.table(places)
-        return weights if table is None else torch.matmul(table, weights)
-
-    def columns(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
-        table = self.table(places)
-        return weights if table is None else torch.matmul(weights, table.t())
+    def reduce(self, weights: torch.Tensor, table: torch.Tensor, axis: int) -> torch.Tensor:
+        return torch.matmul(table, weights) if axis == 1 else torch.matmul(weights, table.t())
 
 
 class _MaxPool(_Pool):
@@ -163,18 +160,7 @@ class _MaxPool(_Pool):
         places = edges[:-1, None] + torch.arange(most, device="cpu")
         return torch.minimum(places, edges[1:, None] - 1).to(self.like.device)
 
-    def rows(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
-        table = self.table(places)
-        if table is None:
-            return weights
-        if table.numel() != weights.shape[1]:  # pixels of one size that fill the tile lie as they have to
-            weights = weights.index_select(1, table.flatten())
-        return weights.unflatten(1, table.shape).amax(2)
-
-    def columns(self, weights: torch.Tensor, places: slice) -> torch.Tensor:
-        table = self.table(places)
-        if table is None:
-            return weights
-        if table.numel() != weights.shape[2]:
-            weights = weights.index_select(2, table.flatten())
-        return weights.unflatten(2, table.shape).amax(3)
+    def reduce(self, weights: torch.Tensor, table: torch.Tensor, axis: int) -> torch.Tensor:
+        if table.numel() != weights.shape[axis]:  # pixels of one size that fill the tile lie as they have to
+            weights = weights.index_select(axis, table.flatten())
+        return weights.unflatten(axis, table.shape).amax(axis + 1)
