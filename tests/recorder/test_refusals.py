@@ -176,6 +176,22 @@ def test_beam_search_is_refused_when_it_reorders_the_cache():
         generate(model, ids(4), num_beams=3, max_new_tokens=20)
 
 
+def test_latents_that_are_expanded_with_other_rounding_are_refused_and_their_text_is_not():
+    model = tiny("deepseek_v3")
+
+    def another_order(module, args, output):
+        return output if output.shape[-2] < 8 else output.nextafter(torch.tensor(torch.inf))
+
+    model.model.layers[1].self_attn.kv_b_proj.register_forward_hook(another_order)
+    said = r"layers\.1\.self_attn: .*latents with other rounding.*: record one forward over the finished text"
+    with record(model), pytest.raises(RecordError, match=said):
+        generate(model, ids(5), max_new_tokens=6)
+    text = generate(model, ids(5), max_new_tokens=6).sequences
+    with torch.no_grad(), record(model) as recorder:
+        model(text)
+    assert recorder.tape().token_ids == text[0].tolist()
+
+
 def test_a_cache_filled_before_recording_is_refused():
     from transformers import DynamicCache
 

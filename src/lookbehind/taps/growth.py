@@ -273,7 +273,8 @@ def _check_known(module: str, place: _Place, kept: torch.Tensor, again: torch.Te
     raise RecordError(
         f"{module}: the cache hands in another key for {where} than the one recorded; it was reordered (beam "
         "search), cropped, quantised or rotated, made anew from latents with other rounding, or belongs to "
-        "another sequence; such keys cannot be recorded once"
+        "another sequence; such keys cannot be recorded once: record one forward over the finished text "
+        "instead"
     )
 
 
