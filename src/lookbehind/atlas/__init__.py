@@ -94,28 +94,39 @@ def export(
         raise InputError(
             f"{path}: --heads and --levels choose what a page holds; write a .html, or leave them out"
         )
-    if sheet:
-        if layer is not None or head is not None:
-            raise InputError("contact sheet: it shows every layer and head; leave --layer and --head out")
-        from lookbehind.atlas.plate import Plate
-        from lookbehind.atlas.sheet import draw as draw_sheet
+    size = checks.whole("size", size, 1)
+    if not sheet:
+        return Exported(_write(path, _png(_map(tape, layer or 0, head or 0, size, pool, queries, keys))))
+    if layer is not None or head is not None:
+        raise InputError("contact sheet: it shows every layer and head; leave --layer and --head out")
+    return Exported(_write(path, _png(_sheet(tape, size, pool, queries, keys, captions))))
 
-        rows = [
-            [
-                Plate.of(tape, at, one, min(size, SHEET_SIZE), pool, queries, keys)
-                for one in range(found.q.shape[0])
-            ]
-            for at, found in enumerate(tape.layers)
-        ]
-        layers = "1 layer" if len(rows) == 1 else f"{len(rows)} layers"
-        words = f"All heads: {layers}, what each query reads"
-        return Exported(_write(path, _png(draw_sheet(rows, words, captions))))
+
+def _map(tape: Tape, layer: int, head: int, size: int, pool: str, queries: slice, keys: slice) -> Image:
+    from lookbehind.atlas.picture import draw
     from lookbehind.atlas.plate import Plate
 
-    plate = Plate.of(tape, layer or 0, head or 0, size, pool, queries, keys)
-    from lookbehind.atlas.picture import draw
+    return draw(Plate.of(tape, layer, head, size, pool, queries, keys))
 
-    return Exported(_write(path, _png(draw(plate))))
+
+def _sheet(
+    tape: Tape,
+    size: int,
+    pool: str,
+    queries: slice,
+    keys: slice,
+    captions: Mapping[tuple[int, int], str] | None,
+) -> Image:
+    from lookbehind.atlas.plate import Plate
+    from lookbehind.atlas.sheet import draw
+
+    size = min(size, SHEET_SIZE)
+    rows = [
+        [Plate.of(tape, at, head, size, pool, queries, keys) for head in range(layer.n_heads)]
+        for at, layer in enumerate(tape.layers)
+    ]
+    layers = "1 layer" if len(rows) == 1 else f"{len(rows)} layers"
+    return draw(rows, f"All heads: {layers}, what each query reads", captions)
 
 
 def _page(

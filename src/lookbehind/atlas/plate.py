@@ -63,7 +63,6 @@ class Plate:
         """The map of one head of a tape, or a region of it, pooled to at most `size` pixels a side."""
         check_head(tape, layer, head)
         check_pool(pool)
-        size = checks.whole("size", size, 1)
         if why := unfit(tape.layers[layer], head):
             raise InputError(why)
         whole = tape.layers[layer].spans

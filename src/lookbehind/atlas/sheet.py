@@ -44,11 +44,11 @@ def draw(
     top = _MARGIN + _TITLE + _TEXT + 20 + 2 * _TEXT + 20
     step_x, step_y = _SIDE + _GAP, _SIDE + _SMALL + 8 + _GAP
     first = rows[0][0]
-    lines = (f"{first.spans.n_queries:,} queries x {first.spans.n_keys:,} keys; {first.reading()}",)
+    reading = f"{first.spans.n_queries:,} queries x {first.spans.n_keys:,} keys; {first.reading()}"
     wide = max(
         left + columns * step_x - _GAP,
         _MARGIN + ink.width(title, _TITLE),
-        _MARGIN + ink.width(lines[0], _TEXT),
+        _MARGIN + ink.width(reading, _TEXT),
         left + ink.legend_width(_TEXT - 2, 480),
         900,
     )
@@ -61,7 +61,7 @@ def draw(
     image = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(image)
     ink.write(image, (_MARGIN, _MARGIN), title, _TITLE)
-    ink.write(image, (_MARGIN, _MARGIN + _TITLE + 20), lines[0], _TEXT, SOFT_INK)
+    ink.write(image, (_MARGIN, _MARGIN + _TITLE + 20), reading, _TEXT, SOFT_INK)
     for head in range(columns):
         ink.write(image, (left + head * step_x + _SIDE // 2, top - 12), f"head {head}", _TEXT, INK, "md")
     for layer, row in enumerate(rows):
@@ -71,13 +71,9 @@ def draw(
             ink.write(image, (_MARGIN, y + number * (_TEXT + 6)), line, size_here, colour)
         for head, plate in enumerate(row):
             x = left + head * step_x
-            cell = ink.cells(plate.values, scale, max(1, _SIDE // max(plate.values.shape)), gap=6)
-            # Small maps are brought to one size by whole factors first: enlarging must not blur cells.
-            cell = cell.resize(
-                _fitted(cell.size), Image.Resampling.NEAREST if cell.width < _SIDE else Image.Resampling.BOX
-            )
-            image.paste(cell, (x, y))
-            pen.rectangle([x - 1, y - 1, x + cell.width, y + cell.height], outline=RULE)
+            small = _small(plate, scale)
+            image.paste(small, (x, y))
+            pen.rectangle([x - 1, y - 1, x + small.width, y + small.height], outline=RULE)
             caption = captions.get((layer, head))
             if caption:
                 ink.write(image, (x, y + _SIDE + 6), caption, _SMALL, INK)
@@ -97,6 +93,10 @@ def _layer_words(layer: int, pattern: str) -> tuple[str, ...]:
     return (f"layer {layer}", *pattern.replace(" & ", "\n& ").replace(" | ", "\n| ").split("\n"))
 
 
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    longest = max(size)
-    return max(1, size[0] * _SIDE // longest), max(1, size[1] * _SIDE // longest)
+def _small(plate: Plate, scale: Scale) -> Image.Image:
+    """A head's map, its longer side `_SIDE`."""
+    cells = ink.cells(plate.values, scale, max(1, _SIDE // max(plate.values.shape)), gap=6)
+    longest = max(cells.size)
+    size = max(1, cells.width * _SIDE // longest), max(1, cells.height * _SIDE // longest)
+    # Small maps are brought to one size by whole factors first: enlarging must not blur cells.
+    return cells.resize(size, Image.Resampling.NEAREST if cells.width < _SIDE else Image.Resampling.BOX)
