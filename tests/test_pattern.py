@@ -174,8 +174,8 @@ def test_lengths_may_be_zero_and_numpy_numbers():
 
 
 def test_layers_share_a_table_that_nobody_can_write_on() -> None:
-    table = (Causal() & Window(3)).spans(5)
-    assert (Causal() & Window(3)).spans(5) is table
+    table = (lb.Causal() & lb.Window(3)).spans(5)
+    assert (lb.Causal() & lb.Window(3)).spans(5) is table
     for column in (table.row_ptr, table.starts, table.stops):
         with pytest.raises(ValueError, match="read-only"):
             column[0] = 1

@@ -332,7 +332,7 @@ class Not(Pattern):
         return f"~({self.part})" if isinstance(self.part, (And, Or)) else f"~{self.part}"
 
 
-# Layers ask for the same table one after another, and a long one takes more time than a short window's products.
+# Layers ask for the same table one after another, and making one takes longer than a window's products.
 @lru_cache(maxsize=16)
 def _kept(pattern: Pattern, n_queries: int, n_keys: int, offset: int) -> Spans:
     return pattern._spans(n_queries, n_keys, offset)  # pyright: ignore[reportPrivateUsage]
