@@ -233,7 +233,7 @@ def spans_of_arrays(
 
 def arrays_of(spans: Spans) -> dict[str, torch.Tensor]:
     """The three tensors of spans."""
-    return {name: torch.from_numpy(getattr(spans, name)) for name in _ARRAYS}
+    return {name: torch.tensor(getattr(spans, name)) for name in _ARRAYS}
 
 
 def _write_spans(directory: Path, spans: Spans, number: int) -> SpansEntry:
