@@ -1,3 +1,5 @@
+import operator
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,14 @@ def test_a_prompt_and_its_decode_steps_stack_to_one_triangle(steps, pattern):
     assert lb.Spans.stack(parts) == causal.spans(seen)
 
 
+def test_the_same_intervals_at_other_lengths_or_positions_are_other_spans():
+    spans = lb.First(1).spans(2, 3)
+    assert spans == lb.First(1).spans(2, 3)
+    for other in (lb.First(1).spans(2, 4, spans.offset), lb.First(1).spans(2, 3, spans.offset + 1)):
+        assert np.array_equal(spans.row_ptr, other.row_ptr) and np.array_equal(spans.stops, other.stops)
+        assert spans != other
+
+
 def test_stacking_refuses_a_gap():
     with pytest.raises(lb.InputError, match="rows up to position 3 are followed by position 4"):
         lb.Spans.stack([lb.Causal().spans(3), lb.Causal().spans(1, 5)])
@@ -98,6 +108,7 @@ def arrays(*values):
         ([0, 1, 1], [0], [], "as many starts as stops"),
         ([0, 2, 1], [0], [1], "row pointers must ascend from 0 to the 1 intervals given"),
         ([1, 1, 1], [0], [1], "row pointers must ascend"),
+        ([0, 1, 1], [0, 2], [1, 3], "row pointers must ascend from 0 to the 2 intervals given"),
         ([0, 1, 2], [0, 0], [1, 4], r"lie in \[0, 3\)"),
         ([0, 1, 2], [-1, 0], [1, 2], r"lie in \[0, 3\)"),
         ([0, 1, 2], [1, 0], [1, 2], "must be non-empty"),
@@ -162,8 +173,11 @@ def test_out_of_range_is_told_in_words():
         lb.Spans.from_counts([1], np.array([0]), np.array([1]), 3, 0)
     with pytest.raises(lb.InputError, match="n_keys: a whole number is needed; got nan"):
         lb.Spans(0, float("nan"), 0, np.array([0]), np.array([], dtype=int), np.array([], dtype=int))
-    with pytest.raises(lb.InputError, match="4 queries x 4 keys at offset 0 cannot be combined with 4 x 5"):
-        spans & lb.Causal().spans(4, 5)
+    for combine in (operator.and_, operator.or_, operator.le):
+        with pytest.raises(
+            lb.InputError, match="4 queries x 4 keys at offset 0 cannot be combined with 4 x 5"
+        ):
+            combine(spans, lb.Causal().spans(4, 5))
     with pytest.raises(lb.InputError, match=r"only spans combine with spans; got Causal; .*\.spans\(\)"):
         spans & lb.Causal()  # type: ignore[operator]
 

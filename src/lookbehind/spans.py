@@ -97,8 +97,7 @@ class Spans:
         # A start that does not lie beyond the previous stop is allowed only where a new row begins.
         crowded = np.empty(len(self.starts) + 1, dtype=np.bool_)
         np.less_equal(self.starts[1:], self.stops[:-1], out=crowded[1:-1])
-        crowded[pointers] = False
-        crowded[-1] = crowded[0] = False
+        crowded[pointers] = False  # its own ends among them
         if crowded.any():
             row = int(np.searchsorted(pointers, int(crowded.argmax()), side="right")) - 1
             raise InputError(
