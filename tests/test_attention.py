@@ -127,6 +127,13 @@ def test_tensors_inside_transforms_are_refused_in_a_line(within):
         within(lambda x: attend(x, x, x, Causal())[0].sum())(randn(1, 1, 2, 5, 4)[0])
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged], ids=str)
+def test_nested_tensors_are_refused_in_a_line(layout):
+    nested = torch.nested.nested_tensor([randn(4, 8), randn(5, 8)], layout=layout)
+    assert refusal(q=nested) == "q: a dense tensor is needed; got a nested one"
+
+
 def test_wrong_pattern_text_is_refused_as_parse_does():
     with pytest.raises(PatternError, match="causa"):
         attend(randn(1, 1, 2, 4), randn(1, 1, 2, 4), randn(1, 1, 2, 4), "causa")
