@@ -228,6 +228,7 @@ def test_fused_attention_serves_the_shapes_it_is_right_for(monkeypatch):
         (1, (q, k, Full(), {})),
         (2, (q, k, Causal(), {})),
         (1, (q[:, :, :1], k, Causal(), {})),
+        (1, (q[:, :1, :1], k[:, :1], Causal(), {})),
         (1, (q, q, Causal(), {"sinks": torch.zeros(2)})),
         (0, (k, q, Causal(), {})),
         (0, (q, k, Causal(), {"offset": 0})),
@@ -308,7 +309,7 @@ def test_infinities_and_nan_do_what_they_do_in_the_reference(where, odd):
     padded = Causal().spans(40) & Spans.from_mask(
         torch.ones(40, 40, dtype=torch.bool).index_fill_(1, torch.tensor(39), False)
     )
-    for pattern in (Causal(), WINDOW, Causal() & Window(3), padded):
+    for pattern in (Causal(), Full(), WINDOW, Causal() & Window(3), padded):
         with tiled(tiles.Sizes(16, 8, 300)):
             out, lse = attend(**inputs, pattern=pattern)
             alone = logsumexp(inputs["q"], inputs["k"], pattern)
