@@ -112,6 +112,9 @@ def test_a_map_pools_the_products_of_its_region(reduce):
                 assert float(found[r, c]) == pytest.approx(float(expected), rel=1e-5)
     scores = tape.map(0, 2, (8, 8), reduce, of="score", queries=rows, keys=columns)
     torch.testing.assert_close(scores, tape.scores(0, 2, queries=rows, keys=columns), equal_nan=True)
+    torch.testing.assert_close(
+        tape.map(0, -2, (4, 2), reduce, queries=rows, keys=columns), found, equal_nan=True
+    )
     assert tape.map(0, 0, 512).shape == (12, 12)
     assert tape.map(0, 0, 5).shape == (5, 5)
 
@@ -172,8 +175,9 @@ def test_too_many_dense_weights_are_refused():
 
 def test_reprs_say_what_there_is():
     tape = random_tape(12)
-    tape.steps = [10, 1, 1]
-    assert repr(tape) == "<Tape: 2 layers x 2 heads, 12 queries x 12 keys (10 + 2 steps), random>"
+    for steps, said in (([10, 1, 1], "10 + 2 steps"), ([11, 1], "11 + 1 steps"), ([12], "one forward")):
+        tape.steps = steps
+        assert repr(tape) == f"<Tape: 2 layers x 2 heads, 12 queries x 12 keys ({said}), random>"
     assert repr(tape.layer(1)) == (
         "<Layer layers.1: 2 heads on 1 kv heads, 12 queries x 12 keys, causal & window(4)>"
     )
