@@ -82,6 +82,17 @@ def test_a_tape_comes_back_as_it_was(tmp_path, computed):
     ]
 
 
+def test_tensors_that_share_memory_are_stored_each_by_itself(tmp_path):
+    """All of it, or a part; and what autograd watches is stored without that."""
+    both, slopes = torch.randn(5, 5, 8).requires_grad_(), torch.rand(4)
+    layer = Layer("a", both[:4], both[3:], lb.Causal().spans(5), 0.3, sinks=slopes, alibi=slopes)
+    Tape([layer], steps=[5]).save(tmp_path / "a")
+    found = load(tmp_path / "a").layer(0)
+    for name in ("q", "k", "sinks", "alibi"):
+        assert torch.equal(getattr(found, name), getattr(layer, name))
+    assert not found.q.requires_grad
+
+
 def test_half_a_surrogate_pair_is_kept(tmp_path):
     tape = random_tape(4, tokens=["a", "\ud800", "\udcff", "\U0001f600"])
     tape.save(tmp_path / "a")
