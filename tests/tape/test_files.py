@@ -261,6 +261,7 @@ def test_a_missing_file_is_named(stored, name):
             {"k": torch.zeros(2, 6, 9, dtype=torch.bfloat16)},
             r"k has shape \[2, 6, 9\], but must be \[kv heads, 6",
         ),
+        (LAYER, {"k": torch.zeros(0, 6, 8, dtype=torch.bfloat16)}, r"k has shape \[0, 6, 8\]"),
         (LAYER, {"k": torch.zeros(3, 6, 8, dtype=torch.bfloat16)}, "3 kv heads cannot serve 4 query heads"),
         (LAYER, {"lse": torch.zeros(4, 5)}, r"lse has shape \[4, 5\], but must be \[4, 6\]"),
         (LAYER, {"lse": torch.zeros(4, 6).double()}, "lse is float64, which it must not be"),

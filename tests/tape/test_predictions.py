@@ -82,6 +82,7 @@ def test_one_clear_line_where_nothing_was_recorded(tape):
         ({"extra": torch.zeros(1)}, "has a tensor 'extra' too many"),
         ({"ids": torch.zeros(4, 2)}, r"ids is float32 \[4, 2\], but must be int32 \[4, 2\]"),
         ({"ids": torch.tensor(1, dtype=torch.int32)}, r"ids is int32 \[\], but must be int32 \[4, 1\]"),
+        ({"ids": torch.zeros(4, dtype=torch.int32)}, r"ids is int32 \[4\], but must be int32 \[4, 4\]"),
         ({"loss": torch.zeros(3)}, r"loss is float32 \[3\], but must be float32 \[4\]"),
         ({"probabilities": torch.full((4, 2), math.nan)}, "probabilities has numbers that are none"),
         ({"probabilities": torch.full((4, 2), 2.0)}, "probabilities has numbers that are none"),
