@@ -308,6 +308,24 @@ def test_softcap_is_exact_near_zero_and_far_from_it():
         assert error(logsumexp(q.to(DEVICE), k.to(DEVICE), Causal(), softcap=cap).cpu(), exact) < FINE
 
 
+def test_a_softcap_takes_nan_for_no_number():
+    q, k = torch.randn(1, 2, 20, 8), torch.randn(1, 1, 20, 8)
+    q[0, 0, 5, 3] = math.nan
+    exact = attention.logsumexp(q, k, Causal(), softcap=3.0, engine="reference")
+    assert exact[0, 0, 5].isnan()
+    assert error(logsumexp(q.to(DEVICE), k.to(DEVICE), Causal(), softcap=3.0).cpu(), exact) < FINE
+    for wants in ({"received": True, "max_score": True}, {"entropy": True, "max_score": True}):
+        agree(Case(q, k, k, Causal(), {"softcap": 3.0}), wants)
+
+
+def test_a_result_may_be_written_on():
+    """What is kept for the next call is not what the last one was given."""
+    q = torch.zeros(1, 1, 9, 4, device=DEVICE)
+    spans, lse = Causal().spans(9), torch.zeros(1, 1, 9, device=DEVICE)
+    observe(q, q, lse, spans, received=True).visible.zero_()
+    assert observe(q, q, lse, spans, received=True).visible.tolist() == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+
+
 @pytest.mark.parametrize("shape", [(0, 2, 5, 5), (1, 2, 0, 5), (1, 2, 5, 0), (1, 2, 1, 1)], ids=str)
 def test_lengths_of_zero_and_one(shape):
     batch, heads, n_queries, n_keys = shape
