@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lookbehind.engines.kernels.shares import dealt, rows_of_pixels
 from lookbehind.engines.kernels.walk import walk
 from lookbehind.engines.observation import pixel_edges
-from lookbehind.pattern import Causal
+from lookbehind.pattern import Causal, First
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def test_every_line_is_dealt_once_and_the_work_evenly(n, splits, along):
     assert max(work) - min(work) <= way.weights.max(initial=0)
 
 
-@given(n=st.integers(1, 60), rows=st.integers(1, 20), pixels=st.integers(1, 60))
+@given(n=st.integers(1, 60), rows=st.integers(1, 8), pixels=st.integers(1, 15))
 def test_a_row_of_pixels_is_one_program_s(n, rows, pixels):
     pixels = min(n, pixels)
     way = walk(Causal().spans(n), rows, 4, "rows", CPU, pixels)
@@ -47,3 +47,9 @@ def test_a_row_of_pixels_is_one_program_s(n, rows, pixels):
         for one in shares
     ]
     assert sum(map(len, touched)) == len(set().union(*touched)) == pixels
+
+
+def test_rows_of_pixels_of_a_long_map_are_counted_beyond_int32():
+    n, pixels = 1 << 17, 1 << 15
+    way = walk(First(1).spans(n), 16, 128, "rows", CPU, pixels)
+    assert lists(*rows_of_pixels(way, n, pixels, CPU)) == [[block] for block in range(n // 16)]
