@@ -74,6 +74,8 @@ def test_what_it_cannot_run_it_says(runs):
 @pytest.mark.skipif(NO_TRITON, reason="triton is not installed here")
 def test_an_older_triton_is_not_asked(runs, monkeypatch):
     assert engine._triton() >= (3, 4)
+    monkeypatch.setattr(engine, "_triton", lambda: (3, 4))
+    assert engine.why_not(problem()) is None
     monkeypatch.setattr(engine, "_triton", lambda: (3, 3))
     said = "its kernels need Triton 3.4 or later, which PyTorch 2.8 for CUDA brings"
     assert engine.why_not(problem()) == said
