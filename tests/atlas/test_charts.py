@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lookbehind.atlas import charts as module
+from lookbehind.atlas import pyramid
 from lookbehind.atlas.cache import Cache
 from lookbehind.atlas.charts import Charts
 from lookbehind.atlas.frame import EXACT, SAMPLED, Frame
@@ -72,10 +73,15 @@ def test_every_tile_made_directly_is_the_pooled_map(made, head):
             assert every_tile(charts, head, lens, pool, 0.55) == {EXACT}
 
 
-@pytest.mark.parametrize("head", [(0, 3), (1, 0), (2, 1), (3, 1), (4, 0), (5, 0)])
-def test_every_tile_of_a_pass_is_the_pooled_map(made, monkeypatch, head):
+@pytest.mark.parametrize(
+    ("head", "base"),
+    [((0, 3), 0), ((0, 3), 2), ((1, 0), 1), ((2, 1), 0), ((3, 1), 2), ((4, 0), 0), ((5, 0), 1)],
+)
+def test_every_tile_of_a_pass_is_the_pooled_map(made, monkeypatch, head, base):
+    """Whatever is kept, and however many stretches of keys and blocks of rows a strip has."""
     monkeypatch.setattr(module, "DIRECT", 0)
-    charts = made(base=0)
+    monkeypatch.setattr(pyramid, "KEYS", 256)
+    charts = made(base=base)
     lenses = (
         Lens(),
         Lens("weight", 300),
@@ -109,6 +115,7 @@ def test_tracks_are_those_of_observe_directly_and_from_a_pass(made, monkeypatch)
     expected = {"entropy": seen.entropy[1], "sink": seen.mass["sink"][1], "received": seen.received[1]}
     direct = done(charts := made(), charts.tracks(1, 1))
     monkeypatch.setattr(module, "DIRECT", 0)
+    monkeypatch.setattr(pyramid, "KEYS", 256)
     charts = made(base=0)
     working = done(charts, charts.tracks(1, 1))
     assert working["state"] == "working" and "received" not in working["arrays"]
