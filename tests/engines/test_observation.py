@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lookbehind.engines import observation
 from lookbehind.engines.observation import Observation, Wants, pixel_counts, pixel_edges
 from lookbehind.pattern import Causal, Diagonal, First
 from lookbehind.spans import Spans
@@ -21,10 +23,12 @@ def test_pixels_part_the_axis_evenly(length, pixels):
     assert set(np.diff(edges)) <= {length // pixels, -(-length // pixels)}
 
 
-@given(masks(), st.integers(1, 9), st.integers(1, 9))
-def test_counts_are_the_sums_of_the_mask(mask, rows, columns):
+@given(masks(), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 12, 1 << 18]))
+def test_counts_are_the_sums_of_the_mask(mask, rows, columns, at_once):
     rows, columns = min(rows, mask.shape[0]), min(columns, mask.shape[1])
-    counts = pixel_counts(Spans.from_mask(mask), rows, columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observation, "_COUNTED", at_once)  # a row of pixels at a time, or several
+        counts = pixel_counts(Spans.from_mask(mask), rows, columns)
     down, across = pixel_edges(mask.shape[0], rows), pixel_edges(mask.shape[1], columns)
     for r in range(rows):
         for c in range(columns):

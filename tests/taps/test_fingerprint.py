@@ -1,7 +1,9 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lookbehind.taps import fingerprint as module
 from lookbehind.taps.fingerprint import fingerprint
 
 G = torch.Generator().manual_seed(0)
@@ -14,6 +16,9 @@ def test_a_fingerprint_changes_with_any_bit(dtype, place, dim):
     assert before.shape == (2, 5)
     assert torch.equal(before, fingerprint(key.clone()))
     assert torch.equal(before[:, 1:4], fingerprint(key[:, :, 1:4]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_AT_ONCE", 2 * key[:, :, 0].numel())  # two positions at a time
+        assert torch.equal(before, fingerprint(key))
     other = key.clone()
     bits = other.view({8: torch.int64, 4: torch.int32, 2: torch.int16}[key.element_size()])
     bits[1, 2, place, dim] ^= 1
