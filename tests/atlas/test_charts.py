@@ -124,6 +124,10 @@ def test_tracks_are_those_of_observe_directly_and_from_a_pass(made, monkeypatch)
         assert found["state"] == "ready" and list(found["arrays"]) == list(expected)
         for name, values in expected.items():
             np.testing.assert_allclose(found["arrays"][name], values, rtol=2e-5, atol=1e-6)
+    numbers, rows = charts.numbers(1, 1), np.arange(560)
+    assert numbers.unknown(rows, peak=True) == 0, "the largest scores come with them"
+    scores = TAPE.layers[1].scores()[1].nan_to_num(-torch.inf)
+    torch.testing.assert_close(numbers.peak_of(rows), scores.amax(1), rtol=1e-4, atol=1e-4)
 
 
 def test_a_pass_is_kept_beside_the_tape_and_read_by_the_next(made, monkeypatch, tmp_path):
