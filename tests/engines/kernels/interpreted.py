@@ -20,6 +20,7 @@ from lookbehind import attention, engines
 from lookbehind.grammar import parse
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
+from tests.engines.kernels.test_shares import lists, touched
 from tests.engines.test_torch import Largest, check_top_keys
 
 CUDA = torch.cuda.is_available()
@@ -117,6 +118,26 @@ def test_maps_that_are_made_of_finer_ones():
     for size in ((2, 2), (4, 8), (12, 24)):
         for of in ("weight", "score"):
             agree(Case(q, k, k, Causal(), {}), {"map": size, "map_reduce": POOLS, "map_of": of})
+
+
+def test_no_two_programs_add_to_one_row_of_pixels(monkeypatch):
+    """The interpreter would not tell: there they run one after another."""
+    from lookbehind.engines.kernels import passes
+
+    seen, real = [], passes.rows_of_pixels
+
+    def told(way, n_queries, pixels, device):
+        found = real(way, n_queries, pixels, device)
+        seen.append(touched(lists(*(x.cpu() for x in found)), way.rows_at.tolist(), n_queries, pixels))
+        return found
+
+    monkeypatch.setattr(passes, "rows_of_pixels", told)
+    q, k = torch.randn(1, 1, 90, 8), torch.randn(1, 1, 40, 8)
+    for rows in (2, 7, 31):
+        agree(Case(q, k, k, Full(), {}), {"map": (rows, 7)})
+        (each,) = seen
+        assert sum(map(len, each)) == len(set().union(*each)) == rows
+        seen.clear()
 
 
 def test_every_kind_of_pattern_of_the_corpus():

@@ -21,6 +21,19 @@ def lists(pointers: torch.Tensor, values: torch.Tensor) -> list[list[int]]:
     return [values[a:b].tolist() for a, b in pairwise(pointers.tolist())]
 
 
+def touched(shares: list[list[int]], cuts: list[int], n: int, pixels: int) -> list[set[int]]:
+    """The rows of pixels that each program adds to."""
+    edges = pixel_edges(n, pixels)
+    return [
+        {
+            int(np.searchsorted(edges, row, side="right")) - 1
+            for block in one
+            for row in range(cuts[block], cuts[block + 1])
+        }
+        for one in shares
+    ]
+
+
 @given(n=st.integers(0, 70), splits=st.integers(1, 12), along=st.sampled_from(["rows", "columns"]))
 def test_every_line_is_dealt_once_and_the_work_evenly(n, splits, along):
     way = walk(Causal().spans(n), 4, 4, along, CPU)
@@ -37,16 +50,8 @@ def test_a_row_of_pixels_is_one_program_s(n, rows, pixels):
     way = walk(Causal().spans(n), rows, 4, "rows", CPU, pixels)
     shares = lists(*rows_of_pixels(way, n, pixels, CPU))
     assert sorted(block for one in shares for block in one) == list(range(way.lines))
-    edges, cuts = pixel_edges(n, pixels), way.rows_at.tolist()
-    touched = [
-        {
-            int(np.searchsorted(edges, row, side="right")) - 1
-            for block in one
-            for row in range(cuts[block], cuts[block + 1])
-        }
-        for one in shares
-    ]
-    assert sum(map(len, touched)) == len(set().union(*touched)) == pixels
+    each = touched(shares, way.rows_at.tolist(), n, pixels)
+    assert sum(map(len, each)) == len(set().union(*each)) == pixels
 
 
 def test_rows_of_pixels_of_a_long_map_are_counted_beyond_int32():
