@@ -163,6 +163,28 @@ def test_what_memory_had_no_room_for_is_made_when_it_is_asked_for(made, monkeypa
     assert charts.status()["jobs"] == []
 
 
+def test_a_pass_tells_how_far_it_is(made, monkeypatch):
+    go, observe = threading.Event(), pyramid.Pyramid._observe
+
+    def held(self, rows, down):
+        assert rows.start == 0 or go.wait(60)
+        observe(self, rows, down)
+
+    monkeypatch.setattr(module, "DIRECT", 0)
+    monkeypatch.setattr(pyramid.Pyramid, "_observe", held)
+    charts = made(base=1)  # two strips of a block each
+    preview = charts.tile(TileName(1, 1, 2, 0, 0), Lens("weight", 4, True), "max")
+    deadline = time.monotonic() + 30
+    while (jobs := charts.status()["jobs"])[0]["done"] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    go.set()
+    head = {"layer": 1, "head": 1, "of": "weight", "pool": None, "skip": 4, "renorm": 1}
+    assert jobs == [{**head, "done": 1, "total": 2}]
+    done(charts, preview)
+    rest(charts)
+
+
 def test_a_pass_that_fails_is_told_and_the_rest_lives_on(made, monkeypatch):
     monkeypatch.setattr(module, "DIRECT", 0)
     charts = made(base=0)
