@@ -50,6 +50,9 @@ def test_the_repr_shows_the_candidates(model_and_tokenizer):
     text = repr(next_tokens(*model_and_tokenizer, "def parse(", k=2))
     assert text.splitlines()[0].startswith('<NextTokens after "def parse("')
     assert len(text.splitlines()) == 3
+    for long, shown in (("x" * 40, "x" * 40), ("ab" + "x" * 39, "…" + "x" * 39)):
+        text = repr(next_tokens(*model_and_tokenizer, long, k=1))
+        assert text.startswith(f'<NextTokens after "{shown}", ')
 
 
 def test_steps_are_the_greedy_continuation(model_and_tokenizer):
