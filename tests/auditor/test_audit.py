@@ -11,6 +11,7 @@ from lookbehind.auditor.precision import wide
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.errors import InputError
 from tests.auditor.models import OnlyHalf, honest, leaky
+from tests.leaks import CASES
 from tests.leaks.decoder import Plain, decoder
 from tests.leaks.odd import CrashingLong, OneOutput
 
@@ -124,6 +125,84 @@ def test_ctrl_c_reaches_the_caller_with_what_was_decided(monkeypatch):
     report = caught.value.report
     assert (report.verdict, report["LB101"].verdict, report.interrupted) == ("not covered", "pass", True)
     assert not any(part._forward_hooks for part in model.modules())
+
+
+def interrupted_at(model, what, call=1, **more):
+    """The report of an audit in which Ctrl-C is pressed when progress says this for the so-manieth time."""
+    heard = 0
+
+    def press(step, done, total):
+        nonlocal heard
+        heard += what in step
+        if heard == call:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        lb.audit(model, progress=press, length=12, **more)
+    assert not any(part._forward_hooks for part in model.modules())
+    assert caught.value.report.interrupted
+    return caught.value.report
+
+
+def test_ctrl_c_keeps_what_the_sweeps_had_seen():
+    report = interrupted_at(leaky(), "single tokens changed")
+    assert (report.verdict, report["LB101"].verdict, report["LB101"].dtype) == (
+        "undecided",
+        "undecided",
+        "float32",
+    )
+    told = "interrupted; by then: the output at 0 moved with the tokens from 1 on, "
+    assert report["LB101"].reason.startswith(told)
+    assert report["LB101"].reason.endswith("ahead of it, which is not yet told from rounding")
+    assert report["LB101"].difference > 1e-3
+    within = interrupted_at(leaky(), "suffix tokens changed", batch=2)["LB101"]
+    assert within.verdict == "undecided", "some rows of the first sweep were there"
+    quiet = interrupted_at(honest(), "single tokens changed")
+    assert (quiet.verdict, quiet["LB101"].reason) == ("not covered", "interrupted before it was decided")
+
+
+def test_ctrl_c_while_a_leak_is_shrunk_keeps_the_leak(monkeypatch):
+    def stopped(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookbehind.auditor.shrink.explained", stopped)
+    found = interrupted_at(leaky(), "never")["LB101"]
+    assert (found.verdict, found.culprit) == ("fail", None) and found.n_bad == 11
+    assert found.reason.startswith("interrupted; by then: the output at ")
+
+
+def test_ctrl_c_keeps_how_far_prefixes_were_off():
+    class ByLength(Plain):
+        def forward(self, input_ids):
+            return super().forward(input_ids) * (1 + 0.01 * input_ids.shape[1])
+
+    report = interrupted_at(honest(model=ByLength), "prefixes alone", 3)
+    found = report["LB102"]
+    assert (report["LB101"].verdict, found.verdict) == ("pass", "undecided")
+    assert found.reason == (
+        "interrupted; by then: outputs of the first 1 tokens alone differ from those among 12, "
+        "which is not yet told from rounding"
+    )
+    assert 0.09 < found.difference < 0.11
+
+
+def test_ctrl_c_keeps_each_way_that_differed(monkeypatch):
+    case = next(case for case in CASES if case.rule == "LB201")
+    select = ["LB201", "LB202"]
+    later = interrupted_at(case.make(0), "decoding in chunks", select=select)
+    assert later["LB201"].verdict == "fail" and later["LB201"].reproducer, "it was done"
+    assert later["LB202"].reason == "interrupted before it was decided"
+    within = interrupted_at(case.make(0), "at batch 1", select=select)["LB201"]
+    assert within.verdict == "undecided"
+    assert within.reason.startswith("interrupted; by then: token by token: the output at ")
+
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lookbehind.auditor.comparison.parting", stopped)
+    found = interrupted_at(case.make(0), "never", select=select)["LB201"]
+    assert (found.verdict, found.culprit) == ("fail", None)
+    assert found.reason.startswith("interrupted; by then: token by token: the output at ")
 
 
 def test_where_memory_runs_out_before_any_rule_it_is_said():

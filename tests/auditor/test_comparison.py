@@ -35,7 +35,7 @@ def rows(subject, count):
 
 def test_one_leak_among_many_is_named(setting):
     subject, plan = setting
-    found = weigh(subject, plan, [rows(subject, 1), rows(subject, 2), rows(subject, 4)])
+    found = weigh(subject, plan, "LB303", [rows(subject, 1), rows(subject, 2), rows(subject, 4)])
     assert (found.word, [one.name for one, _ in found.failing], found.tried) == ("leak", ["2 rows"], 3)
     told = judge(subject, plan, "LB303", lambda _: [rows(subject, 2), rows(subject, 4)], "counting")
     assert (
@@ -77,6 +77,6 @@ def test_where_the_other_way_has_no_float64_both_must_err_alike():
 
     subject = Subject(decoder(model=OneDtype)(0))
     plan = make_plan(subject, length=6)
-    assert weigh(subject, plan, [rows(subject, 2)]).word == "clean"
-    assert weigh(subject, plan, [rows(subject, 4)]).word == "leak"
+    assert weigh(subject, plan, "LB303", [rows(subject, 2)]).word == "clean"
+    assert weigh(subject, plan, "LB303", [rows(subject, 4)]).word == "leak"
     assert torch.get_default_dtype() == torch.float32

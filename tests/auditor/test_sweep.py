@@ -56,9 +56,9 @@ def test_a_sweep_is_the_same_in_any_batch():
     far = []
     for batch in (2, 5, 64):
         plan = make_plan(subject, length=10, batch=batch)
-        far.append(sweep(subject, plan, 0, "single").apart > 0)
+        far.append(torch.stack(sweep(subject, plan, 0, "single").apart) > 0)
     plan.rows_independent = False
-    far.append(sweep(subject, plan, 0, "single").apart > 0)
+    far.append(torch.stack(sweep(subject, plan, 0, "single").apart) > 0)
     assert all(torch.equal(one, far[0]) for one in far)
     ahead = far[0].T.numpy()  # [i, j]
     assert ahead[3, 4] and not ahead[3, 5]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,10 +45,10 @@ __all__ = ["Culprit", "Interrupted", "Outcome", "Report", "Verdict", "audit"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during an audit; `report` holds what was decided before, and never passes."""
+    """Ctrl-C during an audit; `report` holds what was found before, and never passes."""
 
     def __init__(self, report: Report) -> None:
-        super().__init__(f"the audit of {report.model} was interrupted; .report holds what was decided")
+        super().__init__(f"the audit of {report.model} was interrupted; .report holds what was found")
         self.report = report
 
 
@@ -91,7 +91,7 @@ def audit(
 
     Raises:
         InputError: an argument is wrong.
-        Interrupted: a KeyboardInterrupt, with a report of the rules that were decided before it.
+        Interrupted: a KeyboardInterrupt, with a report of what was found before it.
     """
     began = time.perf_counter()
     codes = rules.chosen(select, ignore)
@@ -165,12 +165,18 @@ def _run(
         for name, own in rules.MODULES:
             if not any(code in codes for code in own):
                 continue
-            for outcome in _checked(name, own, subject, plan):
-                plan.found[outcome.rule] = outcome
+            _check_by(name, own, subject, plan)
     except KeyboardInterrupt:
         plan.interrupted = True
-    found = (plan.found.get(code) or Outcome(code, "not covered", _STOPPED) for code in codes)
-    return {outcome.rule: outcome for outcome in found}, plan, subject
+    return {code: plan.found.get(code) or _stopped(plan, code) for code in codes}, plan, subject
+
+
+def _stopped(plan: Plan, code: str) -> Outcome:
+    """What an interrupted rule had found by then."""
+    kept = plan.kept.get(code)
+    if kept is None or kept.verdict not in ("fail", "undecided"):
+        return Outcome(code, "not covered", _STOPPED)
+    return replace(kept, reason=f"interrupted; by then: {kept.reason}")
 
 
 def _ready(subject: Subject, planned: partial[Plan]) -> Plan:
@@ -206,25 +212,26 @@ def _too_long(subject: Subject, asked: int, runs: int, error: UncoveredError) ->
     return InputError(f"length: {error}; it runs on {runs}, give a length nearer to that")
 
 
-def _checked(name: str, own: Sequence[str], subject: Subject, plan: Plan) -> list[Outcome]:
-    """One rule module, on a model that it leaves as it found it."""
-    if plan.random and name != "influence":
-        return [Outcome(code, "not covered", RANDOM) for code in own]
+def _check_by(name: str, own: Sequence[str], subject: Subject, plan: Plan) -> None:
+    """One rule module, on a model that it leaves as it found it; its outcomes go to the plan as they come."""
+    reason = "the check gave no answer"
     try:
+        if plan.random and name != "influence":
+            raise UncoveredError(RANDOM)
         module = importlib.import_module(f"lookbehind.auditor.{name}")
         with preserved(subject.model):
-            outcomes: list[Outcome] = module.check(subject, plan)
-            outcomes = [_explained(subject, plan, outcome) for outcome in outcomes]
+            outcomes: Iterable[Outcome] = module.check(subject, plan)
+            for outcome in outcomes:
+                plan.keep(outcome)
+                plan.found[outcome.rule] = _explained(subject, plan, outcome)
     except UncoveredError as error:
-        outcomes = [Outcome(code, "not covered", str(error)) for code in own]
+        reason = str(error)
     except _OUT_OF_MEMORY as error:
         reason = _memory(error, plan.batch)
-        outcomes = [Outcome(code, "not covered", reason) for code in own]
     except Exception as error:  # other people's code: its failure is this rule's gap, not the audit's end
-        outcomes = [Outcome(code, "not covered", f"the check could not run: {brief(error)}") for code in own]
-    done = {outcome.rule for outcome in outcomes}
-    missing = [Outcome(code, "not covered", "the check gave no answer") for code in own if code not in done]
-    return [*outcomes, *missing]
+        reason = f"the check could not run: {brief(error)}"
+    for code in own:
+        plan.found.setdefault(code, Outcome(code, "not covered", reason))
 
 
 def _memory(error: BaseException, batch: int) -> str:

@@ -6,7 +6,7 @@ and of the whole in one call that makes a cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,25 +27,30 @@ _STEPS = 64  # single tokens in one run, where the sequence is longer
 _AFTER = 2  # tokens decoded after a prompt
 
 
-def check(subject: Subject, plan: Plan) -> list[Outcome]:
+def check(subject: Subject, plan: Plan) -> Iterator[Outcome]:
     """One outcome for each rule."""
     blocked = plan.failed("LB101") is not None
     if cache_name(subject) is None:
         lacking = [Outcome(rule, *_lacking(subject)) for rule in RULES]
         if blocked or not subject.accepts("use_cache"):
-            return lacking
+            yield from lacking
+            return
         what = "making a cache that cannot be given back"
         made = judge(subject, plan, "LB202", lambda plan: Ways(subject, plan).at_once(), what)
-        return [made if one.rule == "LB202" else one for one in lacking]
+        yield from (made if one.rule == "LB202" else one for one in lacking)
+        return
     if blocked:
         reason = "outputs depend on later tokens (LB101): a cache, which does not know them, must differ"
-        return [Outcome(rule, "not covered", reason) for rule in RULES]
+        yield from (Outcome(rule, "not covered", reason) for rule in RULES)
+        return
     plan.tell("decoding token by token", 0, 3)
-    stepped = _stepped(subject, plan)
+    yield _stepped(subject, plan)
     plan.tell("decoding in chunks", 1, 3)
-    chunked = judge(subject, plan, "LB202", lambda plan: _chunked(subject, plan), "decoding in chunks")
+    yield (
+        chunked := judge(subject, plan, "LB202", lambda plan: _chunked(subject, plan), "decoding in chunks")
+    )
     plan.tell("decoding with a static cache", 2, 3)
-    return [stepped, chunked, _static(subject, plan, chunked)]
+    yield _static(subject, plan, chunked)
 
 
 class Ways:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,6 +79,7 @@ class Verdict:
 
 
 Build = Callable[[Plan], list[Comparison]]
+Group = list[tuple[Comparison, Pair]]
 
 
 def short(subject: Subject, plan: Plan) -> int:
@@ -109,22 +110,38 @@ def affordable(subject: Subject, plan: Plan, comparisons: Sequence[Comparison]) 
     return kept
 
 
-def weigh(subject: Subject, plan: Plan, comparisons: Sequence[Comparison]) -> Verdict:
+def weigh(subject: Subject, plan: Plan, rule: str | None, comparisons: Sequence[Comparison]) -> Verdict:
     """Decides all comparisons together: three runs of each at most.
 
-    One that the model cannot run at all is left out, with its reason.
+    One that the model cannot run at all is left out, with its reason. An interrupt leaves what was found by
+    then as what `rule` came to; None where a difference would be no finding.
     """
     given, comparisons = len(comparisons), affordable(subject, plan, comparisons)
-    alive: list[tuple[Comparison, Pair]] = []
+    alive: Group = []
     skipped: dict[str, str] = {}
     memo: Memo = {}
-    for done, one in enumerate(comparisons):
-        plan.tell(one.name, done, given)
-        try:
-            alive.append((one, one.pair(subject, memo)))
-        except UncoveredError as error:
-            skipped.setdefault(str(error), f"{one.name}: {error}")
-    decided: list[tuple[Decision, list[tuple[Comparison, Pair]]]] = []
+    decided: list[tuple[Decision, Group]] = []
+    try:
+        for done, one in enumerate(comparisons):
+            plan.tell(one.name, done, given)
+            try:
+                alive.append((one, one.pair(subject, memo)))
+            except UncoveredError as error:
+                skipped.setdefault(str(error), f"{one.name}: {error}")
+        for decision, group in _decided(subject, alive):
+            decided.append((decision, group))
+            if rule is not None and decision.verdict == "leak":
+                plan.keep(_finding(subject, rule, decision, *_bad_places(decision, group)[0]))
+    except KeyboardInterrupt:
+        if rule is not None:
+            _keep_difference(subject, plan, rule, alive)
+        raise
+    left_out = given - len(comparisons)
+    return _gravest(decided, alive, tuple(skipped.values()), left_out)
+
+
+def _decided(subject: Subject, alive: Group) -> Iterator[tuple[Decision, Group]]:
+    """Those of one kind are decided together."""
     for kind in ((True, False), (False, False), (False, True)):
         group = [(one, pair) for one, pair in alive if (one.same_shape, one.moved) == kind]
         if not group:
@@ -137,11 +154,16 @@ def weigh(subject: Subject, plan: Plan, comparisons: Sequence[Comparison]) -> Ve
             decision = replace(decision, verdict="clean", reason=reason, bad=None)
         if not kind[0] and decision.verdict == "undecided" and decision.dtype != "float64":
             decision = _by_error(subject, decision, group)
-        decided.append((decision, group))
+        yield decision, group
+
+
+def _gravest(
+    decided: Sequence[tuple[Decision, Group]], alive: Group, skipped: tuple[str, ...], left_out: int
+) -> Verdict:
     # The first of the gravest: same shapes first, whose evidence is the plainest.
     worst = max(decided, key=lambda one: _gravity(one[0]), default=None)
     if worst is None:
-        return Verdict(None, (), 0, tuple(skipped.values()))
+        return Verdict(None, (), 0, skipped)
     failing: dict[Comparison, int] = {}
     n_bad = 0
     for decision, group in decided:
@@ -150,13 +172,25 @@ def weigh(subject: Subject, plan: Plan, comparisons: Sequence[Comparison]) -> Ve
             n_bad += 0 if decision.bad is None else int(decision.bad.sum())
     gravest = [one for one, _ in worst[1] if one in failing]
     first = min(gravest, key=lambda one: one.tokens, default=None)
-    ordered = [one for one in comparisons if one in failing and one is not first]
+    ordered = [one for one, _ in alive if one in failing and one is not first]
     found = [] if first is None else [(one, failing[one]) for one in (first, *ordered)]
-    left_out = given - len(comparisons)
-    return Verdict(worst[0], tuple(found), len(alive), tuple(skipped.values()), n_bad, left_out)
+    return Verdict(worst[0], tuple(found), len(alive), skipped, n_bad, left_out)
 
 
-def _of_tables(subject: Subject, decision: Decision, group: list[tuple[Comparison, Pair]]) -> bool:
+def _keep_difference(subject: Subject, plan: Plan, rule: str, alive: Group) -> None:
+    """The greatest difference that was seen, should there be no time to decide it."""
+    found: list[tuple[float, int, int]] = []
+    for index, (_, (expected, got)) in enumerate(alive):
+        apart = distance(expected, got) / scale_of(expected)
+        found.append((float(apart.max()), index, int(apart.argmax())))
+    if found:
+        size, index, place = max(found)
+        one = alive[index][0]
+        told = f"{one.name}: the output at {one.got.position(place)} differs"
+        plan.keep_difference(rule, told, size, None, "own", subject)
+
+
+def _of_tables(subject: Subject, decision: Decision, group: Group) -> bool:
     """Whether a difference is no more than the model's own rounding, which tables carry into float64."""
     found = _errors(subject, group)
     return found is not None and decision.difference <= 8 * float(found[0].max())
@@ -168,7 +202,7 @@ def _of_constants(subject: Subject, decision: Decision) -> bool:
     return made and decision.dtype == "float64" and decision.difference <= _CONSTANTS
 
 
-def _by_error(subject: Subject, decision: Decision, group: list[tuple[Comparison, Pair]]) -> Decision:
+def _by_error(subject: Subject, decision: Decision, group: Group) -> Decision:
     """Where only the expected outputs run in float64: do both ways err alike against it?"""
     found = _errors(subject, group)
     if found is None:
@@ -184,9 +218,7 @@ def _by_error(subject: Subject, decision: Decision, group: list[tuple[Comparison
     return decision
 
 
-def _errors(
-    subject: Subject, group: list[tuple[Comparison, Pair]]
-) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _errors(subject: Subject, group: Group) -> tuple[torch.Tensor, torch.Tensor] | None:
     """How far both outputs are from the expected ones in float64; None if that cannot run."""
     expected, got = (torch.cat([pair[side] for _, pair in group]).double() for side in (0, 1))
     try:
@@ -207,7 +239,7 @@ def _gravity(decision: Decision) -> tuple[int, float]:
 def judge(subject: Subject, plan: Plan, rule: str, build: Build, what: str) -> Outcome:
     """One outcome for a rule: all its comparisons must agree."""
     try:
-        verdict = weigh(subject, plan, build(plan))
+        verdict = weigh(subject, plan, rule, build(plan))
     except UncoveredError as error:
         return Outcome(rule, "not covered", str(error))
     return outcome(subject, plan, rule, verdict, build, what)
@@ -244,23 +276,32 @@ def outcome(subject: Subject, plan: Plan, rule: str, verdict: Verdict, build: Bu
     detail = tuple(f"differs too: {one.name}" for one, _ in verdict.failing[1:9]) + detail
     least = smallest(subject, plan, verdict, build) if failed else verdict
     first, place = least.failing[0]
-    position = first.got.position(place)
     shown = least.decision or decision
     from lookbehind.auditor.recipe import recipe
 
-    return Outcome(
-        rule,
-        "fail" if failed else "undecided",
-        f"{first.name}: the output at {position} differs: {decision.reason}{also}",
-        difference=decision.difference,
-        pair=None if first.changed is None else (position, first.changed),
+    found = _finding(subject, rule, decision, first, place)
+    return replace(
+        found,
+        reason=f"{found.reason}{also}",
         n_bad=max(verdict.n_bad, 1),
-        noise=decision.noise,
-        dtype=decision.dtype,
-        backend=subject.backend,
         culprit=parting(subject, first.expected, first.got, place, shown) if failed else None,
         reproducer=recipe(subject, plan, first, place, shown) if failed else None,
         detail=detail,
+    )
+
+
+def _finding(subject: Subject, rule: str, decision: Decision, first: Comparison, place: int) -> Outcome:
+    position = first.got.position(place)
+    return Outcome(
+        rule,
+        "fail" if decision.verdict == "leak" else "undecided",
+        f"{first.name}: the output at {position} differs: {decision.reason}",
+        difference=decision.difference,
+        pair=None if first.changed is None else (position, first.changed),
+        n_bad=1,
+        noise=decision.noise,
+        dtype=decision.dtype,
+        backend=subject.backend,
     )
 
 
@@ -270,7 +311,7 @@ def smallest(subject: Subject, plan: Plan, verdict: Verdict, build: Build) -> Ve
         if n >= short(subject, plan):
             break
         try:
-            found = weigh(subject, plan, build(replace(plan, length=n)))
+            found = weigh(subject, plan, None, build(replace(plan, length=n)))
         except (UncoveredError, ValueError, IndexError, RuntimeError):
             continue  # so short that some way has no place
         if found.word == "leak":
@@ -278,7 +319,7 @@ def smallest(subject: Subject, plan: Plan, verdict: Verdict, build: Build) -> Ve
     return verdict
 
 
-def _together(subject: Subject, group: list[tuple[Comparison, Pair]]):  # noqa: ANN202
+def _together(subject: Subject, group: Group):  # noqa: ANN202
     """All pairs end to end; what was computed already serves the first time."""
     ready: list[Pair] | None = [pair for _, pair in group]
 
@@ -293,7 +334,7 @@ def _together(subject: Subject, group: list[tuple[Comparison, Pair]]):  # noqa: 
     return run
 
 
-def _bad_places(decision: Decision, group: list[tuple[Comparison, Pair]]) -> list[tuple[Comparison, int]]:
+def _bad_places(decision: Decision, group: Group) -> list[tuple[Comparison, int]]:
     if decision.verdict == "clean":
         return []
     sizes = [len(pair[0]) for _, pair in group]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lookbehind.auditor.evidence import Decision, Pair, decide, distance
+from lookbehind.auditor.evidence import Decision, Pair, decide, distance, scale_of
 from lookbehind.auditor.gradient import future_gradient
 from lookbehind.auditor.plan import RANDOM, Plan
 from lookbehind.auditor.precision import wide
@@ -26,11 +25,10 @@ _PATIENCE = 15.0  # seconds of prefixes in both precisions, unless the audit is 
 _TRIED = 3  # how many of the worst places are decided each by itself
 
 
-def check(subject: Subject, plan: Plan) -> list[Outcome]:
+def check(subject: Subject, plan: Plan) -> Iterator[Outcome]:
     """LB101 and LB102."""
-    first = _future(subject, plan)
-    plan.found["LB101"] = first
-    return [first, _length(subject, plan)]
+    yield _future(subject, plan)
+    yield _length(subject, plan)
 
 
 def _future(subject: Subject, plan: Plan) -> Outcome:
@@ -38,7 +36,11 @@ def _future(subject: Subject, plan: Plan) -> Outcome:
     forbidden = forbidden_pairs(plan.expect, n)
     if not forbidden.any():
         return Outcome("LB101", "not applicable", f"{plan.expect} forbids nothing ahead at n = {n}")
-    decisions, wider = _decisions(subject, plan, forbidden)
+    try:
+        decisions, wider = _decisions(subject, plan, forbidden)
+    except KeyboardInterrupt:
+        _keep_future(subject, plan, forbidden)
+        raise
     verdicts = [decision.verdict for decision, _, _ in decisions]
     noise = plan.shared.get("noise", 0.0)
     if "leak" in verdicts:
@@ -95,6 +97,20 @@ def _future(subject: Subject, plan: Plan) -> Outcome:
     )
 
 
+def _keep_future(subject: Subject, plan: Plan, forbidden: Bools) -> None:
+    """The greatest difference that the sweeps have shown."""
+    found = [
+        (*place, precision)
+        for precision in ("own", "float64")
+        for place in _worst(plan.shared.get(f"begun:{precision}", []), forbidden)[:1]
+    ]
+    if found:
+        size, change, at, precision = max(found, key=lambda one: one[0])
+        tokens = f"token at {change.cut}" if change.kind == "single" else f"tokens from {change.cut} on"
+        told = f"the output at {at} moved with the {tokens}, ahead of it"
+        plan.keep_difference("LB101", told, size, (at, change.cut), precision, subject)
+
+
 def _decisions(
     subject: Subject, plan: Plan, forbidden: Bools
 ) -> tuple[list[tuple[Decision, Change, int]], list[Sweep]]:
@@ -144,9 +160,9 @@ def bad_pairs(some: Sequence[Sweep], forbidden: Bools, noise: float) -> int:
         bad = {
             (int(at), change.cut)
             for one in some
-            for row, change in enumerate(one.changes)
+            for change, apart in zip(one.changes, one.apart, strict=True)
             if change.kind == kind
-            for at in np.flatnonzero((one.apart[row] > noise).numpy() & protected(change, forbidden))
+            for at in np.flatnonzero((apart > noise).numpy() & protected(change, forbidden))
         }
         if bad:
             return len(bad)
@@ -159,53 +175,24 @@ def _length(subject: Subject, plan: Plan) -> Outcome:
         return Outcome("LB102", "not covered", "LB101 failed, and a leak alone makes prefixes differ")
     if plan.random:
         return Outcome("LB102", "not covered", RANDOM)
-    n, seed = plan.length, plan.seeds[0]
+    n = plan.length
     full = closure(plan.expect.spans(n).mask())
     # A prefix must hold everything that its outputs may read.
     cuts = [cut for cut in plan.cuts if not full[:cut, cut:].any()]
     if not cuts:
         return Outcome("LB102", "not applicable", f"under {plan.expect} no prefix stands alone")
 
-    def prefix(cut: int) -> Pair:
-        ids = subject.ids(seed, n)
-        return subject.anew(ids)[0, :cut], subject.anew(ids[:, :cut])[0]
-
-    def far(around: AbstractContextManager[None], some: list[int]) -> dict[int, float]:
-        with around:
-            whole = subject.anew(subject.ids(seed, n))[0]
-            found: dict[int, float] = {}
-            for done, cut in enumerate(some):
-                got = subject.anew(subject.ids(seed, n)[:, :cut])[0]
-                found[cut] = float(distance(whole[:cut], got).max())
-                plan.tell("prefixes alone", done + 1, len(some))
-            return found
-
-    began = time.perf_counter()
-    own = far(nullcontext(), cuts)
-    again = cuts
-    if time.perf_counter() - began > _PATIENCE / 3 and not plan.thorough:
-        # float64 costs twice as much: those that differ most, and some of the others.
-        again = sorted({*sorted(own, key=lambda cut: -own[cut])[:4], *cuts[:: max(1, len(cuts) // 8)]})
-        plan.notes.append(f"for time, in float64: {len(cuts) - len(again)} of {len(cuts)} prefixes")
+    own, wider = dict[int, float](), dict[int, float]()
     try:
-        wider = far(wide(subject), again)
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
-        wider = {}
-    few = 2 if plan.light else 1
-    order = [*sorted(wider, key=lambda cut: -wider[cut])[:few], *sorted(own, key=lambda cut: -own[cut])[:few]]
-    decisions = [
-        (decide(subject, lambda cut=cut: prefix(cut), same_shape=False), cut) for cut in dict.fromkeys(order)
-    ]
-    worst = max(decisions, key=lambda one: ("clean", "undecided", "leak").index(one[0].verdict))
-    decision, cut = worst
-    at = int(decision.bad.nonzero()[0]) if decision.bad is not None and bool(decision.bad.any()) else cut - 1
-    text = (
-        f"the output at {at} of the first {cut} tokens alone differs from that among {n}: {decision.reason}"
-    )
-    if decision.verdict == "clean":
-        text = f"{len(cuts)} prefixes of n = {n} give the same outputs alone: {decision.reason}"
-    else:
-        plan.shared["length"] = cut, at, decision
+        decision, cut = _prefixes(subject, plan, cuts, own, wider)
+    except KeyboardInterrupt:
+        found = [(far[cut], cut, name) for name, far in (("own", own), ("float64", wider)) for cut in far]
+        if found:
+            size, cut, precision = max(found)
+            told = f"outputs of the first {cut} tokens alone differ from those among {n}"
+            plan.keep_difference("LB102", told, size, None, precision, subject)
+        raise
+    text = f"{len(cuts)} prefixes of n = {n} give the same outputs alone: {decision.reason}"
     found = Outcome(
         "LB102",
         _VERDICTS[decision.verdict],
@@ -217,6 +204,49 @@ def _length(subject: Subject, plan: Plan) -> Outcome:
     )
     if decision.verdict == "clean":
         return found
-    far_off = wider if decision.dtype == "float64" else own
-    bad = sum(value > decision.noise for value in far_off.values())
-    return replace(found, pair=(at, cut), n_bad=max(bad, 1) if found.failed else 0)
+    at = int(decision.bad.nonzero()[0]) if decision.bad is not None and bool(decision.bad.any()) else cut - 1
+    plan.shared["length"] = cut, at, decision
+    text = (
+        f"the output at {at} of the first {cut} tokens alone differs from that among {n}: {decision.reason}"
+    )
+    bad = sum(value > decision.noise for value in (wider if decision.dtype == "float64" else own).values())
+    return replace(found, reason=text, pair=(at, cut), n_bad=max(bad, 1) if found.failed else 0)
+
+
+def _prefixes(
+    subject: Subject, plan: Plan, cuts: list[int], own: dict[int, float], wider: dict[int, float]
+) -> tuple[Decision, int]:
+    """The gravest decision and its cut; how far prefixes are off goes into `own`, in float64 into `wider`."""
+    ids = subject.ids(plan.seeds[0], plan.length)
+
+    def measure(some: list[int], far: dict[int, float]) -> None:
+        whole = subject.anew(ids)[0]
+        scale = scale_of(whole)
+        for done, cut in enumerate(some):
+            far[cut] = float(distance(whole[:cut], subject.anew(ids[:, :cut])[0]).max()) / scale
+            plan.tell("prefixes alone", done + 1, len(some))
+
+    began = time.perf_counter()
+    measure(cuts, own)
+    again = cuts
+    if time.perf_counter() - began > _PATIENCE / 3 and not plan.thorough:
+        # float64 costs twice as much: those that differ most, and some of the others.
+        again = sorted({*sorted(own, key=lambda cut: -own[cut])[:4], *cuts[:: max(1, len(cuts) // 8)]})
+        plan.notes.append(f"for time, in float64: {len(cuts) - len(again)} of {len(cuts)} prefixes")
+    try:
+        with wide(subject):
+            measure(again, wider)
+    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+        wider.clear()
+    few = 2 if plan.light else 1
+    order = [*sorted(wider, key=lambda cut: -wider[cut])[:few], *sorted(own, key=lambda cut: -own[cut])[:few]]
+    decisions: list[tuple[Decision, int]] = []
+    for cut in dict.fromkeys(order):
+
+        def prefix(cut: int = cut) -> Pair:
+            return subject.anew(ids)[0, :cut], subject.anew(ids[:, :cut])[0]
+
+        decisions.append((decide(subject, prefix, same_shape=False), cut))
+        if decisions[-1][0].verdict == "leak":
+            break
+    return max(decisions, key=lambda one: ("clean", "undecided", "leak").index(one[0].verdict))

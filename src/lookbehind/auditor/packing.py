@@ -39,13 +39,14 @@ def check(subject: Subject, plan: Plan) -> list[Outcome]:
     def build(plan: Plan, with_ones: bool = False, use_cache: bool | None = False) -> list[Comparison]:
         return _packed(subject, plan, with_ones, use_cache)
 
-    bare = weigh(subject, plan, build(plan))
+    bare = weigh(subject, plan, "LB401", build(plan))
+    rule = None if subject.is_hf else "LB401"
     ones = own = None
     if subject.accepts("attention_mask"):
         tried = build(plan, True)
-        ones = weigh(subject, plan, tried[:2] if subject.is_hf else tried)
+        ones = weigh(subject, plan, rule, tried[:2] if subject.is_hf else tried)
     if subject.switches("use_cache"):
-        own = weigh(subject, plan, build(plan, False, None)[:2])
+        own = weigh(subject, plan, rule, build(plan, False, None)[:2])
     what = "packing documents"
     if bare.word != "clean":
         told = outcome(subject, plan, "LB401", bare, build, what)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,12 +16,14 @@ from lookbehind.auditor.subject import Subject
 _ROWS = 3  # rows of the batches in which neighbours are changed
 
 
-def check(subject: Subject, plan: Plan) -> list[Outcome]:
+def check(subject: Subject, plan: Plan) -> Iterator[Outcome]:
     """One outcome for each rule."""
     rows = _neighbours(subject, plan)
     # Rows that influence one another differ in any batch: padding is then tried at batch 1 alone.
     together = plan.batch > 1 and plan.rows_independent and rows.verdict in ("pass", "undecided")
-    return [_padded(subject, plan, "left", together), _padded(subject, plan, "right", together), rows]
+    yield rows
+    yield _padded(subject, plan, "left", together)
+    yield _padded(subject, plan, "right", together)
 
 
 def _padded(subject: Subject, plan: Plan, side: str, together: bool) -> Outcome:
@@ -57,7 +59,7 @@ def _padded(subject: Subject, plan: Plan, side: str, together: bool) -> Outcome:
     if (
         told.failed
         and len(with_positions) == 2
-        and weigh(subject, plan, build(plan, (True,))).word == "clean"
+        and weigh(subject, plan, None, build(plan, (True,))).word == "clean"
     ):
         # The usual case of learned positions, for which the remedy is known.
         reason = f"{told.reason}; given position_ids that start at the first real token, nothing differs"

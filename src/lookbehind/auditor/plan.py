@@ -52,6 +52,7 @@ class Plan:
         light: whether the model is small enough to try more where more is cheap.
         thorough: also run float64 on everything where it costs much.
         found: outcomes so far, by rule.
+        kept: what rules that are not done have found, should they be interrupted.
         notes: what was not covered, in words.
         interrupted: whether Ctrl-C ended it before every rule was decided.
         origin: Python that makes the model, for reproducers.
@@ -73,6 +74,7 @@ class Plan:
     thorough: bool = False
     progress: Progress | None = None
     found: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    kept: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
     interrupted: bool = False
     origin: str = _ORIGIN
     notes: list[str] = field(default_factory=list[str])
@@ -82,6 +84,27 @@ class Plan:
         """Reports progress, where somebody listens."""
         if self.progress is not None:
             self.progress(what, done, total)
+
+    def keep(self, outcome: Outcome) -> None:
+        """What is left of a rule, should it be interrupted; a finding stays, whatever comes after it."""
+        if outcome.rule not in self.kept or not self.kept[outcome.rule].failed:
+            self.kept[outcome.rule] = outcome
+
+    def keep_difference(
+        self,
+        rule: str,
+        told: str,
+        size: float,
+        pair: tuple[int, int] | None,
+        precision: str,
+        subject: Subject,
+    ) -> None:
+        """Keeps a difference, seen in "own" or "float64", that there was no time to tell from rounding."""
+        if size > 0:
+            dtype = precision if precision == "float64" else str(subject.dtype).removeprefix("torch.")
+            reason = f"{told}, which is not yet told from rounding"
+            found = Outcome(rule, "undecided", reason, size, pair, dtype=dtype, backend=subject.backend)
+            self.keep(found)
 
     def failed(self, *rules: str) -> str | None:
         """The first of these rules that failed, if any did: what follows from it need not be found again."""

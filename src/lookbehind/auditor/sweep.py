@@ -63,16 +63,16 @@ class Change:
 
 @dataclass
 class Sweep:
-    """How far each output moved under each change: `apart` [changes, n], as shares of the largest output."""
+    """How far each output moved under each change: `apart`, [n] each, as shares of the largest output."""
 
     changes: list[Change]
-    apart: torch.Tensor
+    apart: list[torch.Tensor]
 
     def worst(self, forbidden: Bools) -> list[tuple[float, Change, int]]:
         """(share, change, position) of the greatest forbidden differences, single tokens before suffixes."""
         found: list[tuple[float, Change, int]] = []
-        for row, change in enumerate(self.changes):
-            kept = self.apart[row] * torch.from_numpy(protected(change, forbidden))
+        for change, apart in zip(self.changes, self.apart, strict=False):  # an interrupted one ends early
+            kept = apart * torch.from_numpy(protected(change, forbidden))
             at = int(kept.argmax())
             if float(kept[at]) > 0:
                 found.append((float(kept[at]), change, at))
@@ -109,16 +109,27 @@ def forbidden_pairs(expect: Pattern, n: int) -> Bools:
 
 
 def sweep(
-    subject: Subject, plan: Plan, seed: int, kind: str, cuts: Sequence[int] | None = None, alone: bool = False
+    subject: Subject,
+    plan: Plan,
+    seed: int,
+    kind: str,
+    cuts: Sequence[int] | None = None,
+    alone: bool = False,
+    among: list[Sweep] | None = None,
 ) -> Sweep:
-    """Every change of one kind to one sequence, as rows of few calls; one row a call if `alone`."""
+    """Every change of one kind to one sequence, as rows of few calls; one row a call if `alone`.
+
+    It joins those `among` which it is as it begins, so that an interrupt leaves what it had found there.
+    """
     n = plan.length
     starts = cuts if cuts is not None else (0, *plan.cuts) if kind == "single" else plan.cuts
     changes = [Change(seed, kind, cut) for cut in starts]
     ids = subject.ids(seed, n)
     rows = 1 if alone else _rows(subject, plan)
     together = plan.rows_independent and rows > 1
-    apart: list[torch.Tensor] = []
+    found = Sweep(changes, [])
+    if among is not None:
+        among.append(found)
     base = None
     if not (together and plan.rows_equal):
         base = subject.logits(ids.expand(rows if together else 1, n))
@@ -135,12 +146,12 @@ def sweep(
         else:
             first, others = base, subject.logits(changed)
         scale = scale_of(first[0])
-        apart += [
+        found.apart += [
             distance(first[row if base is not None and len(first) > 1 else 0], others[row]) / scale
             for row in range(len(part))
         ]
         plan.tell(f"{kind} tokens changed, seed {seed}", min(start + size, len(changes)), len(changes))
-    return Sweep(changes, torch.stack(apart))
+    return found
 
 
 def _rows(subject: Subject, plan: Plan) -> int:
@@ -166,6 +177,7 @@ def sweeps(subject: Subject, plan: Plan, precision: str) -> tuple[list[Sweep], s
         return plan.shared[key]
     around: AbstractContextManager[None] = wide(subject) if precision == "float64" else nullcontext()
     done: list[Sweep] = []
+    plan.shared[f"begun:{precision}"] = done
     left: list[str] = []
     # Where the model's own dtype took long, float64 takes twice as long: one sweep changes every suffix.
     heavy = precision == "float64" and plan.shared.get("sweeps:own", (None, None))[1] is not None
@@ -177,11 +189,11 @@ def sweeps(subject: Subject, plan: Plan, precision: str) -> tuple[list[Sweep], s
             if count >= least and not plan.thorough and spent + spent / count > _PATIENCE:
                 left.append(f"{kind} tokens of seed {seed}")
                 continue
-            done.append(sweep(subject, plan, seed, kind))
+            sweep(subject, plan, seed, kind, among=done)
             if plan.rows_independent and kind != "single":
                 # A few by themselves: what a batch averages, one sequence alone may show.
                 some = plan.cuts[:: max(1, len(plan.cuts) // _ALONE)]
-                done.append(sweep(subject, plan, seed, kind, some, alone=True))
+                sweep(subject, plan, seed, kind, some, alone=True, among=done)
     named = "float64" if precision == "float64" else "its own dtype"
     told = f"for time, in {named}: {', '.join(left)} (a thorough audit tries them)" if left else None
     plan.shared[key] = done, told
@@ -218,9 +230,9 @@ def _has_singles(some: Sequence[Sweep]) -> bool:
 def _moved(some: Sequence[Sweep], floor: float, n: int) -> NDArray[np.float64]:
     found = np.zeros((n, n))
     for one in some:
-        for row, change in enumerate(one.changes):
+        for change, row in zip(one.changes, one.apart, strict=True):
             if change.kind == "single":
-                apart = one.apart[row].double().numpy()
+                apart = row.double().numpy()
                 found[:, change.cut] = np.fmax(found[:, change.cut], np.where(apart > floor, apart, 0.0))
     return found
 

@@ -98,7 +98,7 @@ def audit(
     """Does any output depend on a later token, on the length, a cache, padding or a neighbour?
 
     Exit code 0: nothing found. 1: a rule failed or stayed undecided. 2: usage. 3: no rule could be decided.
-    130: interrupted (Ctrl-C); what was decided before is printed, and is no pass.
+    130: interrupted (Ctrl-C); what was found by then is printed, and is no pass.
     """
     from lookbehind.auditor import rules
 
