@@ -10,43 +10,55 @@ from lookbehind.auditor.evidence import Decision
 from lookbehind.auditor.forward import At, Forward, Joined, Source
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.written import Written
 
+_PIECES = 24  # so many pieces of decoding are written out
 _PLAIN = 1e-3  # of the largest output: what is larger shows without float64
 
 
 def recipe(subject: Subject, plan: Plan, one: Comparison, place: int, decision: Decision) -> str | None:
     """Lines that print how far the output `place` of a comparison is off; None where they cannot be few."""
     widened = decision.dtype == "float64" != str(subject.dtype).removeprefix("torch.")
+    written = Written(subject)
     try:
-        lines = [
-            "import torch",
-            plan.origin,
-            *(["model.double()"] if widened and decision.difference < _PLAIN else []),
-            *_lines(subject, one.expected, place, "right"),
-            *_lines(subject, one.got, place, "other"),
+        calls = [
+            *_lines(written, one.expected, place, "right"),
+            *_lines(written, one.got, place, "other"),
         ]
     except UncoveredError:
         return None
-    return "\n".join([*lines, "print((right - other).abs().max())  # 0 but for rounding, were it right"])
+    lines = [
+        "import torch",
+        plan.origin,
+        *(["model.double()"] if widened and decision.difference < _PLAIN else []),
+        *written.lines,
+        *calls,
+        "print((right - other).abs().max())  # 0 but for rounding, were it right",
+    ]
+    return "\n".join(lines)
 
 
-def _lines(subject: Subject, source: Source, place: int, name: str) -> list[str]:
+def _lines(written: Written, source: Source, place: int, name: str) -> list[str]:
     if isinstance(source, Joined):
         source, place = source.find(place)
     if isinstance(source, At):
         row, position = source.places[place]
         call = source.call
         switch = [] if call.backend is None else [f'model.set_attn_implementation("{call.backend}")']
-        return [*switch, f"{name} = {_call(subject, call)}[{row}, {position}]"]
+        return [*switch, f"{name} = {_call(written, call)}[{row}, {position}]"]
     if isinstance(source, Decoded) and source.used is None:
-        return _decoding(subject, source, place, name)
+        return _decoding(written, source, place, name)
     raise UncoveredError("no short recipe")
 
 
-def _decoding(subject: Subject, source: Decoded, place: int, name: str) -> list[str]:
-    at = source.start + place
+def _decoding(written: Written, source: Decoded, place: int, name: str) -> list[str]:
+    subject, at = written.subject, source.start + place
     pieces = [(a, b) for a, b in source.pieces() if a <= at]
-    a, _ = pieces[-1]
+    a, last = pieces[-1]
+    around = str(pieces)
+    if len(pieces) > _PIECES:
+        cuts = written.row([*(start for start, _ in pieces), last])
+        around = f"itertools.pairwise({cuts})"
     cache = cache_name(subject) or "past_key_values"
     words = [f"{cache}=cache"]
     given: list[str] = []
@@ -56,7 +68,7 @@ def _decoding(subject: Subject, source: Decoded, place: int, name: str) -> list[
         ("position_ids", source.position_ids, "a:b"),
     ):
         if tensor is not None:
-            given.append(f"{key} = torch.tensor({tensor.tolist()})")
+            given.append(f"{key} = {written.tensor(tensor)}")
             words.append(f"{key}={key}[:, {span}]")
     words += ["use_cache=True"] if subject.switches("use_cache") else []
     made = "None"
@@ -64,20 +76,22 @@ def _decoding(subject: Subject, source: Decoded, place: int, name: str) -> list[
         slots = source.ids.shape[1] + SPARE
         made = f"transformers.StaticCache(config=model.config, max_cache_len={slots})"
         given = ["import transformers", *given]
+    if len(pieces) > _PIECES:
+        given = ["import itertools", *given]
     return [
         *given,
-        f"ids, cache = torch.tensor({source.ids.tolist()}), {made}",
-        f"for a, b in {pieces}:",
+        f"ids, cache = {written.tensor(source.ids)}, {made}",
+        f"for a, b in {around}:",
         f"    out = model(ids[:, a:b], {', '.join(words)}); cache = out.{cache}",
         f"{name} = out.logits[{source.row}, {at - a}]",
     ]
 
 
-def _call(subject: Subject, call: Forward) -> str:
-    words = [f"torch.tensor({call.ids.tolist()})"]
+def _call(written: Written, call: Forward) -> str:
+    subject, words = written.subject, [written.tensor(call.ids)]
     for name, tensor in (("attention_mask", call.mask), ("position_ids", call.position_ids)):
         if tensor is not None:
-            words.append(f"{name}=torch.tensor({tensor.tolist()})")
+            words.append(f"{name}={written.tensor(tensor)}")
     if call.use_cache is not None and subject.switches("use_cache"):
         words.append(f"use_cache={call.use_cache}")
     return f"model({', '.join(words)}){_reading(subject)}"

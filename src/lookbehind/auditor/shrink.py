@@ -16,6 +16,7 @@ from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.state import preserved
 from lookbehind.auditor.subject import Subject, UncoveredError
 from lookbehind.auditor.sweep import Change, forbidden_pairs, protected
+from lookbehind.auditor.written import Written
 
 _SHORT = 12  # lengths up to here are all tried, then doubled ones
 _FLOOR64 = 1e-13  # equal, for one module in float64: a leak of 1e-7 lies far above, rounding far below
@@ -99,11 +100,14 @@ def _length(subject: Subject, plan: Plan, outcome: Outcome, cut: int, at: int, d
         shorter=cut,
         floor=max(1e-12, decision.noise) if decision.dtype == "float64" else 1e-2,
     )
+    written = Written(subject)
+    made = f"ids = {written.tensor(ids)}"
     lines = [
         "import torch",
         plan.origin,
         *(["model.double()"] if decision.dtype == "float64" else []),
-        f"ids = torch.tensor({ids.tolist()})",
+        *written.lines,
+        made,
         f"f = lambda ids: {_reading(subject, ids)}",
         f"print((f(ids[:, :{cut}])[0, {at}] - f(ids)[0, {at}]).abs().max())  # should be 0",
     ]
@@ -114,15 +118,18 @@ def reproducer(
     subject: Subject, plan: Plan, ids: torch.Tensor, changed: torch.Tensor, at: int, dtype: str
 ) -> str:
     """About six lines that show the leak by themselves."""
-    places = _moved(ids, changed).tolist()
-    values = changed[0, places].tolist()
-    shown = (places[0], values[0]) if len(places) == 1 else (places, f"torch.tensor({values})")
+    places, written = _moved(ids, changed).tolist(), Written(subject)
+    made = [f"a = {written.tensor(ids)}"]
+    if len(places) == 1:
+        made.append(f"b = a.clone(); b[0, {places[0]}] = {int(changed[0, places[0]])}")
+    else:
+        made.append(f"b = {written.tensor(changed)}")
     lines = [
         "import torch",
         plan.origin,
         *(["model.double()"] if dtype == "float64" and subject.dtype != torch.float64 else []),
-        f"a = torch.tensor({ids.tolist()})",
-        f"b = a.clone(); b[0, {shown[0]}] = {shown[1]}",
+        *written.lines,
+        *made,
         f"f = lambda ids: {_reading(subject, ids)}",
         f"print((f(a) - f(b))[0, {at}].abs().max())  # should be 0: it is ahead of {at}",
     ]

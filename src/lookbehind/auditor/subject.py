@@ -10,6 +10,7 @@ import inspect
 import random
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,25 @@ _MARKS = ("eos_token_id", "pad_token_id", "bos_token_id", "sep_token_id")
 
 class UncoveredError(Exception):
     """The rule at hand cannot be decided on this model; the message is the reason, in one line."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How test tokens [rows, n] were drawn: from a seed, or as others than those of the draw `of`."""
+
+    seed: int
+    n: int
+    rows: int
+    of: Draw | None = None
+
+    @property
+    def state(self) -> int:
+        """What its generator is seeded with."""
+        return _state(self.seed, self.of is not None)
+
+
+def _state(seed: int, others: bool) -> int:
+    return 1_000_003 * (seed + 1) + 17 * others
 
 
 class Subject:
@@ -51,6 +71,8 @@ class Subject:
             raise UncoveredError(f"{self.name} {told}")
         self.config: Any = text_config(model)
         self.seed = 0
+        self.drawn: dict[Draw, None] = {}  # what `ids` gave, in order
+        self.turned: dict[int, None] = {}  # the seeds that `others` was given
         # What torch.compile made hands everything on to the module that it was made of.
         self._own: Any = getattr(model, "_orig_mod", model)
         self._forward: Callable[..., Any] = self._own.forward if self.module is not None else model
@@ -166,16 +188,25 @@ class Subject:
 
     # -- running it ----------------------------------------------------------------------------------------
 
+    @cached_property
+    def plain(self) -> torch.Tensor:
+        """The tokens that are not special, ascending; made once, as a vocabulary may be large."""
+        special = special_ids(self.config)
+        plain = [one for one in range(self.vocab) if one not in special]
+        return torch.tensor(plain if len(plain) >= 2 else range(self.vocab))
+
     def ids(self, seed: int, n: int, rows: int = 1) -> torch.Tensor:
         """Seeded random tokens [rows, n], none of them special."""
-        generator = torch.Generator().manual_seed(1_000_003 * (seed + 1))
-        table = self._plain
+        self.drawn[Draw(seed, n, rows)] = None
+        generator = torch.Generator().manual_seed(_state(seed, False))
+        table = self.plain
         return table[torch.randint(len(table), (rows, n), generator=generator)].to(self.device)
 
     def others(self, ids: torch.Tensor, seed: int) -> torch.Tensor:
         """Tokens that differ from `ids` everywhere, seeded."""
-        generator = torch.Generator().manual_seed(1_000_003 * (seed + 1) + 17)
-        table = self._plain
+        self.turned[seed] = None
+        generator = torch.Generator().manual_seed(_state(seed, True))
+        table = self.plain
         place = torch.searchsorted(table, ids.cpu()).clamp(max=len(table) - 1)
         shift = torch.randint(1, len(table), ids.shape, generator=generator)
         return table[(place + shift) % len(table)].to(ids.device)
@@ -231,13 +262,6 @@ class Subject:
         return found.clone()
 
     # -- inside --------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _plain(self) -> torch.Tensor:
-        """The tokens that are not special, ascending; made once, as a vocabulary may be large."""
-        special = special_ids(self.config)
-        plain = [one for one in range(self.vocab) if one not in special]
-        return torch.tensor(plain if len(plain) >= 2 else range(self.vocab))
 
     def _find_vocab(self) -> int:
         table = None
