@@ -36,7 +36,7 @@ def test_pieces_give_the_outputs_of_the_whole():
     assert decoded.pieces() == [(0, 4), (4, 5), (5, 9)]
     torch.testing.assert_close(decoded.outputs(subject, {}), subject.logits(ids)[1, 2:])
     moment = decoded.moment(subject, 4)
-    assert (moment.n, moment.row, moment.position, decoded.position(4)) == (4, 1, 1, 6)
+    assert (moment.n, moment.row, moment.positions, decoded.position(4)) == (4, 1, (1,), 6)
 
 
 def test_static_caches_are_of_transformers_only():

@@ -12,7 +12,7 @@ from lookbehind.auditor.forward import Memo, Source, finite
 from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
-from lookbehind.auditor.report import Outcome
+from lookbehind.auditor.report import Culprit, Outcome
 from lookbehind.auditor.subject import Subject, UncoveredError
 
 _LARGE = 1 << 31  # parameters times tokens of one row: above, rows are no longer than they must be
@@ -52,6 +52,11 @@ class Comparison:
         """(expected, got), [k, vocab] both."""
         expected = finite(self.expected.outputs(subject, memo), subject.name)
         return expected, self.got.outputs(subject, memo)
+
+    def culprit(self, subject: Subject, place: int, decision: Decision) -> Culprit | None:
+        """The module at which the two ways to this output part."""
+        one, other = self.expected.moment(subject, place), self.got.moment(subject, place)
+        return parting(subject, one, other, decision)
 
 
 @dataclass(frozen=True)
@@ -284,7 +289,7 @@ def outcome(subject: Subject, plan: Plan, rule: str, verdict: Verdict, build: Bu
         found,
         reason=f"{found.reason}{also}",
         n_bad=max(verdict.n_bad, 1),
-        culprit=parting(subject, first.expected, first.got, place, shown) if failed else None,
+        culprit=first.culprit(subject, place, shown) if failed else None,
         reproducer=recipe(subject, plan, first, place, shown) if failed else None,
         detail=detail,
     )

@@ -71,7 +71,7 @@ class Decoded:
         def run(cache: Any) -> Any:
             return self._piece(subject, cache, a, b)
 
-        return Moment(before, run, len(self.ids), b - a, self.row, at - a)
+        return Moment(before, run, len(self.ids), b - a, self.row, (at - a,))
 
     def position(self, place: int) -> int:
         """Counted from the first real token."""

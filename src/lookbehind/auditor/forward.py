@@ -18,7 +18,7 @@ Memo = dict[tuple[Any, ...], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """The one call in which an output is computed: for finding the module that does it.
+    """The one call in which outputs are computed: for finding the module that does it.
 
     Args:
         before: what has to run first; what it returns is handed to `run`.
@@ -26,7 +26,7 @@ class Moment:
         rows: how many rows it has.
         n: how many tokens a row has.
         row: where the output is.
-        position: where the output is, within this call.
+        positions: where the output is within this call, and any others that are compared.
     """
 
     before: Callable[[], Any]
@@ -34,7 +34,7 @@ class Moment:
     rows: int
     n: int
     row: int
-    position: int
+    positions: tuple[int, ...]
 
 
 class Source(Protocol):
@@ -110,7 +110,7 @@ class At:
         """The call itself."""
         row, position = self.places[place]
         rows, n = self.call.ids.shape
-        return Moment(lambda: None, lambda _: self.call.logits(subject), rows, n, row, position)
+        return Moment(lambda: None, lambda _: self.call.logits(subject), rows, n, row, (position,))
 
     def position(self, place: int) -> int:
         """Where the output is, counted from the sequence's first token."""

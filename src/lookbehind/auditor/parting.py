@@ -1,12 +1,15 @@
-"""Parting: the innermost module at which two runs, that should agree on one output, part."""
+"""Parting: the innermost module at which two runs, that should agree on some outputs, part."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+
 import torch
 
+from lookbehind.auditor.calls import Call, trace, where
 from lookbehind.auditor.evidence import Decision
-from lookbehind.auditor.forward import Moment, Source
-from lookbehind.auditor.localise import Call, trace, where
+from lookbehind.auditor.forward import Moment
 from lookbehind.auditor.precision import steady, wide
 from lookbehind.auditor.report import Culprit
 from lookbehind.auditor.subject import Subject, UncoveredError
@@ -15,25 +18,34 @@ _EQUAL = 1e-10  # of a tensor's largest number, in float64: rounding inside a mo
 
 
 def parting(
-    subject: Subject, expected: Source, got: Source, place: int, decision: Decision
+    subject: Subject, one: Moment, other: Moment, decision: Decision, *, same_shape: bool = False
 ) -> Culprit | None:
-    """The innermost module whose inputs agree, at the position of this output, and whose output does not.
+    """The innermost module whose inputs agree, at the positions of these outputs, and whose output does not.
 
-    The two runs may have other shapes (a step with a cache, padding): what is compared is the one position.
-    An input that differs and did not matter to a module of the same make before (positions moved by padding)
-    is no longer held against those that come later.
+    The two runs may have other shapes (a step with a cache, padding): what is compared are the positions
+    alone. An input that differs and did not matter to a module of the same make before (positions moved by
+    padding) is no longer held against those that come later.
+
+    Args:
+        subject: the model.
+        one: the call that is right.
+        other: the call whose outputs differ.
+        decision: how far they do, and in which precision.
+        same_shape: whether both calls have one shape and are given the same besides the tokens: what does
+            not differ is equal bit for bit, and what a module is given for all positions at once is, too.
     """
     if subject.module is None:
         return None
     in_float64 = decision.dtype == "float64"
+    limit = max(_EQUAL, 8 * decision.noise) if in_float64 else 4 * torch.finfo(subject.dtype).eps
+    if same_shape:
+        limit = decision.noise if in_float64 else 0.0
     try:
-        with wide(subject) if in_float64 else steady():
-            one, other = expected.moment(subject, place), got.moment(subject, place)
+        with wide(subject) if in_float64 else nullcontext() if same_shape else steady():
             mine, theirs = _traced(subject, one), _traced(subject, other)
     except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
         return None
-    limit = max(_EQUAL, 8 * decision.noise) if in_float64 else 4 * torch.finfo(subject.dtype).eps
-    return _first(mine, theirs, one, other, limit)
+    return _innermost(_suspects(mine, theirs, one, other, limit, same_shape))
 
 
 def _traced(subject: Subject, moment: Moment) -> list[Call]:
@@ -41,12 +53,17 @@ def _traced(subject: Subject, moment: Moment) -> list[Call]:
     return trace(subject, lambda: moment.run(before))
 
 
-def _first(mine: list[Call], theirs: list[Call], one: Moment, other: Moment, limit: float) -> Culprit | None:
-    found: list[Call] = []
+def _suspects(
+    mine: list[Call], theirs: list[Call], one: Moment, other: Moment, limit: float, whole: bool
+) -> Iterator[Call]:
+    """Calls whose inputs agree and whose outputs do not, in the order in which they begin.
+
+    Inputs without positions are compared as a `whole`, or not at all: the two calls may be given other ones.
+    """
     harmless: dict[object, list[torch.Tensor]] = {}
     for a, b in _matched(mine, theirs):
-        dirty = [x for x, size in _sizes(a.inputs, b.inputs, one, other) if size > limit]
-        outputs = [size for _, size in _sizes(a.outputs, b.outputs, one, other)]
+        dirty = [x for x, size in _sizes(a.inputs, b.inputs, one, other, whole) if size > limit]
+        outputs = [size for _, size in _sizes(a.outputs, b.outputs, one, other, whole=False)]
         differs = any(size > limit for size in outputs)
         make = (type(a.module), *(type(part) for part in a.module.children()))
         before = harmless.setdefault(make, [])
@@ -54,16 +71,18 @@ def _first(mine: list[Call], theirs: list[Call], one: Moment, other: Moment, lim
         if not differs and outputs:
             before += held
         elif differs and not held:
-            found.append(a)
-    # Calls are listed as they begin, outer before inner: the innermost of the first is the last of its chain.
-    if not found:
+            yield a
+
+
+def _innermost(suspects: Iterator[Call]) -> Culprit | None:
+    """Of the first suspect and those inside it, the last: calls stand as they begin, outer ones first."""
+    chosen = next(suspects, None)
+    if chosen is None:
         return None
-    chosen = found[0]
-    for call in found[1:]:
-        if call.path.startswith(chosen.path + ".") or not chosen.path:
-            chosen = call
-        else:
+    for call in suspects:
+        if chosen.path and not call.path.startswith(chosen.path + "."):
             break
+        chosen = call
     return where(chosen.path, chosen.module)
 
 
@@ -76,14 +95,15 @@ def _matched(mine: list[Call], theirs: list[Call]) -> list[tuple[Call, Call]]:
 
 
 def _sizes(
-    a: list[torch.Tensor], b: list[torch.Tensor], one: Moment, other: Moment
+    a: list[torch.Tensor], b: list[torch.Tensor], one: Moment, other: Moment, whole: bool
 ) -> list[tuple[torch.Tensor, float]]:
     """(tensor of `a`, how far its counterpart is) in order; one run may be given more of them: a mask."""
     found: list[tuple[torch.Tensor, float]] = []
     rest = list(b)
     for x in a:
         for index, y in enumerate(rest):
-            size = _apart(x, y, one, other) if x.is_floating_point() == y.is_floating_point() else None
+            alike = x.is_floating_point() == y.is_floating_point()
+            size = _apart(x, y, one, other, whole) if alike else None
             if size is not None:
                 found.append((x, size))
                 rest = rest[index + 1 :]
@@ -91,18 +111,18 @@ def _sizes(
     return found
 
 
-def _apart(a: torch.Tensor, b: torch.Tensor, one: Moment, other: Moment) -> float | None:
-    """Greatest difference at the position, as a share of the largest number; None if it has no position."""
+def _apart(a: torch.Tensor, b: torch.Tensor, one: Moment, other: Moment, whole: bool) -> float | None:
+    """Greatest difference at the positions, as a share of the largest number; None if they have none."""
     axes = _axes(a, b, one, other)
-    if axes is None:
+    if axes is None and not whole:
         return None
-    x, y = _narrowed(a, axes, one), _narrowed(b, axes, other)
+    x, y = (a, b) if axes is None else (_narrowed(a, axes, one), _narrowed(b, axes, other))
     if x.shape != y.shape or x.numel() == 0:
         return None
-    if not x.is_floating_point():
+    if not (x.is_floating_point() or x.is_complex()):
         return float(not torch.equal(x, y))
     same = (x == y) | (x.isnan() & y.isnan())
-    apart = torch.where(same, 0.0, (x.double() - y.double()).abs()).nan_to_num(nan=float("inf"))
+    apart = torch.where(same, 0.0, (x - y).abs().double()).nan_to_num(nan=float("inf"))
     finite = a[torch.isfinite(a)].abs()
     return float(apart.max()) / max(float(finite.max()) if finite.numel() else 1.0, 1e-30)
 
@@ -128,7 +148,8 @@ def _axes(
 
 def _narrowed(t: torch.Tensor, axes: tuple[int | None, int, bool], moment: Moment) -> torch.Tensor:
     batch, axis, flat = axes
+    positions = torch.tensor(moment.positions, device=t.device)
     if flat:
-        return t[moment.row * moment.n + moment.position]
-    t = t.narrow(axis, moment.position, 1)
+        return t[moment.row * moment.n + positions]
+    t = t.index_select(axis, positions)
     return t if batch is None else t.narrow(batch, moment.row, 1)

@@ -8,8 +8,8 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from lookbehind.auditor.calls import where
 from lookbehind.auditor.declared import layer_patterns
-from lookbehind.auditor.localise import where
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.receptive import Shares, layer_reach

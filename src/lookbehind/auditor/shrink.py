@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from lookbehind.auditor.evidence import Decision, decide, distance, scale_of
-from lookbehind.auditor.localise import culprit
+from lookbehind.auditor.forward import Moment
+from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.report import Outcome
@@ -19,7 +20,6 @@ from lookbehind.auditor.sweep import Change, forbidden_pairs, protected
 from lookbehind.auditor.written import Written
 
 _SHORT = 12  # lengths up to here are all tried, then doubled ones
-_FLOOR64 = 1e-13  # equal, for one module in float64: a leak of 1e-7 lies far above, rounding far below
 
 
 def explained(subject: Subject, plan: Plan, outcome: Outcome) -> Outcome:
@@ -52,16 +52,12 @@ def _leak(
     n = ids.shape[1]
     places = _moved(ids, changed)
     forbidden = forbidden_pairs(plan.expect, n)
-    rows = np.flatnonzero(forbidden[:, places].all(axis=1))
-    found = culprit(
-        subject,
-        lambda: subject.logits(ids),
-        lambda: subject.logits(changed),
-        rows.tolist(),
-        n,
-        precision(),
-        floor=_FLOOR64 if decision.dtype == "float64" else 0.0,
+    rows = tuple(np.flatnonzero(forbidden[:, places].all(axis=1)).tolist())
+    one, other = (
+        Moment(lambda: None, lambda _, some=some: subject.logits(some), 1, n, 0, rows)
+        for some in (ids, changed)
     )
+    found = parting(subject, one, other, decision, same_shape=True)
     source = next((int(place) for place in places if forbidden[at, place]), int(places[0]))
     rows_kept = torch.as_tensor([at])
     seen = decide(
@@ -89,17 +85,11 @@ def _leak(
 def _length(subject: Subject, plan: Plan, outcome: Outcome, cut: int, at: int, decision: Decision) -> Outcome:
     n = plan.length
     ids = subject.ids(plan.seeds[0], n)
-    precision = wide(subject) if decision.dtype == "float64" else nullcontext()
-    found = culprit(
-        subject,
-        lambda: subject.anew(ids),
-        lambda: subject.anew(ids[:, :cut]),
-        range(cut),
-        n,
-        precision,
-        shorter=cut,
-        floor=max(1e-12, decision.noise) if decision.dtype == "float64" else 1e-2,
+    one, other = (
+        Moment(lambda: None, lambda _, m=m: subject.anew(ids[:, :m]), 1, m, 0, tuple(range(cut)))
+        for m in (n, cut)
     )
+    found = parting(subject, one, other, decision)
     written = Written(subject)
     made = f"ids = {written.tensor(ids)}"
     lines = [

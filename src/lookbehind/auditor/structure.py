@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookbehind.auditor.localise import where
+from lookbehind.auditor.calls import where
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
