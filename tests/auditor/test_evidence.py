@@ -1,7 +1,8 @@
 import torch
 from torch import nn
 
-from lookbehind.auditor.evidence import decide, distance
+from lookbehind.auditor.difference import distance
+from lookbehind.auditor.evidence import decide
 from lookbehind.auditor.subject import Subject
 from tests.auditor.models import OnlyHalf, honest
 

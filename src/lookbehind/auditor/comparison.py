@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lookbehind.auditor.evidence import Decision, Pair, decide, distance, scale_of
+from lookbehind.auditor.difference import Difference, distance, scale_of
+from lookbehind.auditor.evidence import Decision, Pair, decide
 from lookbehind.auditor.forward import Memo, Source, finite
 from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan
@@ -186,8 +187,8 @@ def _keep_difference(subject: Subject, plan: Plan, rule: str, alive: Group) -> N
     """The greatest difference that was seen, should there be no time to decide it."""
     found: list[tuple[float, int, int]] = []
     for index, (_, (expected, got)) in enumerate(alive):
-        apart = distance(expected, got) / scale_of(expected)
-        found.append((float(apart.max()), index, int(apart.argmax())))
+        seen = Difference(expected, got)
+        found.append((seen.size, index, int(seen.apart.argmax())))
     if found:
         size, index, place = max(found)
         one = alive[index][0]

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lookbehind.auditor.evidence import Decision, Pair, decide, distance, scale_of
+from lookbehind.auditor.difference import distance, scale_of
+from lookbehind.auditor.evidence import Decision, Pair, decide
 from lookbehind.auditor.gradient import future_gradient
 from lookbehind.auditor.plan import RANDOM, Plan
 from lookbehind.auditor.precision import wide

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from lookbehind.auditor.evidence import Decision, decide, distance, scale_of
+from lookbehind.auditor.difference import distance, scale_of
+from lookbehind.auditor.evidence import Decision, decide
 from lookbehind.auditor.forward import Moment
 from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lookbehind.auditor.evidence import Pair, distance, scale_of
+from lookbehind.auditor.difference import distance, scale_of
+from lookbehind.auditor.evidence import Pair
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.subject import Subject, UncoveredError

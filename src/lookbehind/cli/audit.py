@@ -119,14 +119,7 @@ def audit(
     if seeds < 1:
         raise InputError(f"seeds: at least 1 test sequence is needed; got {seeds}")
     with working("loading the model"):
-        loaded, origin = _model(model, arch)
-        set_up(loaded, device, attn)
-        if attn is not None:
-            origin = f"{origin}; model.set_attn_implementation({attn!r})"
-        if device is not None:
-            origin = f"{origin}; model.to({device!r})"
-        if dtype is not None:
-            loaded = _cast(loaded, dtype)
+        loaded, origin = _made(model, arch, device, attn, dtype)
     from lookbehind.auditor import Interrupted
     from lookbehind.auditor import audit as run
 
@@ -148,6 +141,11 @@ def audit(
         _print(stopped.report, form)
         raise
     _print(report, form)
+    _leave(report)
+
+
+def _leave(report: Any) -> None:
+    """The exit code."""
     if report.verdict in ("fail", "undecided"):
         raise typer.Exit(_FINDINGS)
     if report.verdict in ("not covered", "not applicable"):
@@ -158,6 +156,19 @@ def audit(
 def _split(codes: list[str] | None) -> list[str] | None:
     """`--select LB1,LB303` is two codes."""
     return None if not codes else [code for one in codes for code in one.split(",") if code.strip()]
+
+
+def _made(
+    spec: str | None, arch: str | None, device: str | None, attn: str | None, dtype: str | None
+) -> tuple[Any, str | None]:
+    """The model as it is to be audited, and the line of Python that makes it so."""
+    model, origin = _model(spec, arch)
+    set_up(model, device, attn)
+    if attn is not None:
+        origin = f"{origin}; model.set_attn_implementation({attn!r})"
+    if device is not None:
+        origin = f"{origin}; model.to({device!r})"
+    return (model if dtype is None else _cast(model, dtype)), origin
 
 
 def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
