@@ -3,6 +3,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from lookbehind.cli import app, audit
@@ -20,6 +21,15 @@ def test_a_leak_is_exit_code_1_and_a_readable_report():
     assert "LB101  future-leak       fail" in result.output
     assert "culprit: blocks.1.mixer (Ahead, " in result.output
     assert "from tests.auditor.models import leaky" in result.output
+
+
+def test_a_reproducer_makes_the_model_in_the_dtype_and_mode_of_the_audit(capsys):
+    told = run("tests.auditor.models:OnlyHalf", "--dtype", "bfloat16", "--select", "LB101", "--json")
+    reproducer = json.loads(told.output)["outcomes"][0]["reproducer"]
+    made = {}
+    exec(reproducer, made)
+    assert (made["model"].head.weight.dtype, made["model"].training) == (torch.bfloat16, False)
+    assert not capsys.readouterr().out.startswith("tensor(0., ")
 
 
 def test_an_honest_model_is_exit_code_0():

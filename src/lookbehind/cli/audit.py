@@ -168,7 +168,9 @@ def _made(
         origin = f"{origin}; model.set_attn_implementation({attn!r})"
     if device is not None:
         origin = f"{origin}; model.to({device!r})"
-    return (model if dtype is None else _cast(model, dtype)), origin
+    if dtype is not None:
+        model, origin = _cast(model, dtype), f"{origin}; model.to(torch.{dtype})"
+    return model, origin
 
 
 def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
@@ -189,10 +191,8 @@ def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
         return loaded, "from lookbehind.model import load; model = load()[0]"
     if ":" in spec:
         module, _, name = spec.partition(":")
-        return (
-            loaded,
-            f"from {module} import {name}; made = {name}(); model = made[0] if type(made) is tuple else made",
-        )
+        taken = f"made = {name}(); model = (made[0] if type(made) is tuple else made).eval()"
+        return loaded, f"from {module} import {name}; {taken}"
     return loaded, f"from transformers import AutoModelForCausalLM as M; model = M.from_pretrained({spec!r})"
 
 
