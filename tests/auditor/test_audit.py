@@ -94,6 +94,29 @@ def test_a_signal_that_the_dtype_rounds_away_proves_nothing():
     assert found.reason.startswith("in float32 no token changes any later output either")
 
 
+class Raised(Plain):
+    """Adds a constant to every other position's logits, which changes no prediction; and may look ahead."""
+
+    share = 0.0
+
+    def forward(self, input_ids):
+        logits = super().forward(input_ids)
+        logits = logits + self.share * logits.mean(1, keepdim=True)
+        return logits + 1e12 * (torch.arange(logits.shape[1]) % 2)[:, None]
+
+
+class RaisedAhead(Raised):
+    share = 1e-3
+
+
+def test_a_leak_is_seen_beside_positions_of_larger_outputs():
+    report = lb.audit(honest(model=RaisedAhead), length=12, **FAST)
+    found = report["LB101"]
+    assert found.verdict == "fail" and found.pair[0] % 2 == 0
+    assert "it stays in float64" in found.reason and 1e-5 < found.difference < 1e-2
+    assert lb.audit(honest(model=Raised), length=12, **FAST).verdict == "pass"
+
+
 def test_bfloat16_is_audited_as_it_is():
     assert lb.audit(OnlyHalf(), **FAST)["LB101"].verdict == "undecided", "no signal in float32"
     assert lb.audit(OnlyHalf().to(torch.bfloat16), **FAST)["LB101"].verdict == "fail"

@@ -22,6 +22,11 @@ class Difference:
         self.scale = scale_of(expected)
         self.size = float(self.apart.max()) / self.scale if self.apart.numel() else 0.0
 
+    def sizes(self, expected: torch.Tensor) -> torch.Tensor:
+        """The largest number of each position, at most `scale`: [...]."""
+        finite = torch.where(expected.abs() < _ENDLESS, expected, 0.0)
+        return finite.abs().amax(-1).double().cpu().clamp(1e-30, self.scale)
+
     def beyond(self, share: float) -> torch.Tensor:
         """Where they differ by more than this share: bool [...]."""
         return self.apart > share * self.scale

@@ -12,7 +12,8 @@ runs (see `precision.wide`): rounding shrinks with the precision, a leak does no
 | differs | cannot run | equal with steady sums: clean. Else its gradient, then how far above rounding |
 
 "At its noise" is measured: the model's rounding error in its own dtype, against float64, tells how much it
-amplifies rounding; float64's rounding, amplified as much, is what float64 may show.
+amplifies rounding; float64's rounding, amplified as much, is what float64 may show. Between calls of one
+shape it is measured position by position as well, so that large outputs at one hide nothing at another.
 """
 
 from __future__ import annotations
@@ -100,6 +101,9 @@ def decide(
     if wider.size > noise:
         reason = "in float64 it is near what rounding may amount to"
         return Decision("undecided", reason, wider.size, noise, "float64", wider.beyond(0))
+    small = _beside_larger(subject, expected, expected64, wider) if same_shape else None
+    if small is not None:
+        return small
     if own.size == 0:
         return Decision("clean", "bit for bit equal", dtype=_own(subject))
     kernel = _own_kernel(subject, run, expected, own.scale) if same_shape else None
@@ -112,6 +116,32 @@ def _noise64(subject: Subject, expected: torch.Tensor, expected64: torch.Tensor,
     # The median, because a router's flip is no measure of rounding.
     error = float(apart.median()) / scale if apart.numel() else 0.0
     return 8 * max(error / torch.finfo(subject.dtype).eps, _LEAST_GAIN) * _EPS64
+
+
+def _beside_larger(
+    subject: Subject, expected: torch.Tensor, expected64: torch.Tensor, wider: Difference
+) -> Decision | None:
+    """Whether a difference is one beside the outputs of its own position, where other positions' are larger.
+
+    What rounding may amount to is then measured there as well: outputs may be small and what they are made of
+    large. Only calls of one shape are held to it, which differ by no rounding unless tokens are grouped.
+    """
+    if not wider.apart.numel():
+        return None
+    sizes = wider.sizes(expected64)
+    errors = distance(expected.double(), expected64) / torch.finfo(subject.dtype).eps
+    gain = max(float((errors / sizes).median()), _LEAST_GAIN)
+    noise = 8 * _EPS64 * torch.maximum(errors / sizes, torch.full_like(sizes, gain))
+    apart = wider.apart / sizes
+    at = int((apart / noise).argmax())
+    size, most = float(apart.reshape(-1)[at]), float(noise.reshape(-1)[at])
+    if size <= most:
+        return None
+    if size > 64 * most:
+        reason = "it stays in float64, beside the outputs of its own position"
+        return Decision("leak", reason, size, most, "float64", apart > noise)
+    reason = "in float64 it is near what rounding may amount to at its own position"
+    return Decision("undecided", reason, size, most, "float64", apart > noise)
 
 
 def _own_kernel(subject: Subject, run: Run, expected: torch.Tensor, scale: float) -> Decision | None:
