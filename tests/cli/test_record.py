@@ -193,3 +193,27 @@ def test_a_run_that_fails_leaves_no_tape(tmp_path, monkeypatch):
     monkeypatch.setattr(lookbehind.recorder.Recorder, "tape", fail)
     assert "this bias is unknown" in refused("record", "x", "-o", tmp_path / "a.tape", *TINY, code=3)
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(("read", "kept"), [(4, True), (0, False)])
+def test_ctrl_c_leaves_what_was_read_by_then(tmp_path, monkeypatch, read, kept):
+    import lookbehind.cli.record
+
+    run_model = lookbehind.cli.record.run_model
+
+    def cut_off(model, ids, generate, choice):
+        if read:
+            run_model(model, ids, read, choice)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lookbehind.cli.record, "run_model", cut_off)
+    out = tmp_path / "a.tape"
+    said = refused("record", "def parse(self):", "-o", out, "-g", 40, *TINY, code=130)
+    assert out.exists() == kept
+    if kept:
+        tape = load(out)
+        n_tokens = tape.layers[0].k.shape[1]
+        assert not tape.complete and n_tokens > read
+        assert f"interrupted: {out} holds {n_tokens} tokens read by then" in said
+    else:
+        assert said.strip() == "interrupted"

@@ -51,7 +51,7 @@ class Verbs(TyperGroup):
             say(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            say("interrupted")
+            say(": ".join(["interrupted", *map(str, error.args)]))
             raise typer.Exit(_INTERRUPTED) from error
         except BrokenPipeError as error:
             # The reader has seen enough (`lookbehind heads run.tape | head`): say no more, not even at exit.

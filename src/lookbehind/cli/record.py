@@ -30,7 +30,7 @@ from lookbehind.cli.common import (
     some,
     working,
 )
-from lookbehind.errors import InputError
+from lookbehind.errors import InputError, LookbehindError
 
 if TYPE_CHECKING:
     from lookbehind.tape import Tape
@@ -71,6 +71,7 @@ def record(
 
     The model runs as it is: its outputs are the same bit for bit. The tape keeps queries, keys and patterns,
     from which every weight can be computed again, and what the model said would come next after each token.
+    Ctrl-C leaves a tape of what had been read by then.
     """
     if out is None:
         raise InputError("record: say where the tape goes, as in -o run.tape")
@@ -85,7 +86,7 @@ def record(
         need_tokenizer(model, tokenizer)
         set_up(loaded, device, attn)
     with working(f"recording {out}"):
-        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat, choice)
+        tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat, choice, keep=True)
     facts = tape_facts(tape)
     if as_json:
         print_json({"tape": str(out), "continuation": continuation, **facts})
@@ -145,8 +146,13 @@ def record_run(
     generate: int,
     chat: bool = False,
     choice: Sampling | None = None,
+    keep: bool = False,
 ) -> tuple[Tape, str]:
-    """Runs the model under the recorder; nothing is left at `out` if it fails."""
+    """Runs the model under the recorder; nothing is left at `out` if it fails.
+
+    Args:
+        keep: whether Ctrl-C leaves a tape of what had been read by then, if anything had.
+    """
     from lookbehind.predict import embedded, encode, templated
     from lookbehind.recorder import record as recorded
 
@@ -162,11 +168,23 @@ def record_run(
         with recorded(model, to=out, tokenizer=tokenizer) as recorder, embedded(ids):
             done = run_model(model, ids, generate, choice)
         tape = recorder.tape()
-    except BaseException:
+    except BaseException as error:
+        if keep and isinstance(error, KeyboardInterrupt) and (n_tokens := _kept(out)):
+            raise KeyboardInterrupt(f"{out} holds {some(n_tokens, 'token')} read by then") from None
         # `out` was made by this run, so what lies there is its own.
         shutil.rmtree(out, ignore_errors=True)
         raise
     return tape, tokenizer.decode(done[0, ids.shape[1] :])
+
+
+def _kept(out: Path) -> int:
+    """Tokens on the tape of a run that was cut off; 0 if there is none."""
+    from lookbehind.tape import load
+
+    try:
+        return max((layer.k.shape[1] for layer in load(out).layers), default=0)
+    except LookbehindError:
+        return 0
 
 
 def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = None) -> Any:
