@@ -26,7 +26,7 @@ struct State {
     int32_t* p;  // [kBlock] weights, or half as many pairs; the tiles of a unit share it
     float* o;    // [columns, rounded up to kLanes]; null for lse alone
     int64_t run, key;    // where it has come to: a run of tile->rows, a key
-    bool placed;         // whether its references have been near its scores; only matrix/walk.h asks, and
+    bool placed;         // whether all its references have been near its scores; only matrix/walk.h asks, and
     bool odd;            // whether some element of q is NaN or infinite
     float reference[kTile];    // a level of the scores (see Bits): weights are relative to it
     float sum[kSums][kTile];   // of weights, up to this block

@@ -3,7 +3,7 @@
 // While a group of keys is weighed, the mill (mill.h) multiplies the next group's scores, and a share of the values of the
 // block before: as many steps beside each micro-tile as beside any other. As in walk.h, references move seldom and for each
 // query by itself; but they move between groups, because the matrix unit adds up a group's products before they join a sum:
-// cut elsewhere, a query's bits would depend on the others in its tile. The first group a tile visits places all of them.
+// cut elsewhere, a query's bits would depend on the others in its tile. They begin near the first scores that a query has.
 #pragma once
 
 #include "mill.h"
@@ -256,9 +256,16 @@ private:
         return min(in.ahead(top), same(kHuge));
     }
 
+    // Gives the queries that have none a reference, if they see a key of the group.
     [[gnu::noinline]] void place(const In& in, const BlockVisit& visit, int g) const {
-        for (int v = 0; v < kVectors; ++v) store(visit.state->reference + v * kLanes, reference_for(in, visit, g, v));
         visit.state->placed = true;
+        for (int v = 0; v < kVectors; ++v) {
+            float* const place = visit.state->reference + v * kLanes;
+            const Mask none = equal(load(place), same(-kHuge));
+            const Float reference = choose(none, reference_for(in, visit, g, v), load(place));
+            store(place, reference);
+            if (any(equal(reference, same(-kHuge)))) visit.state->placed = false;
+        }
     }
 
     // Moves the references of the queries whose weights in this group are too large, and weighs it again.
