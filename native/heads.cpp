@@ -125,7 +125,8 @@ void Heads::pack_part(int64_t unit) const {
                 set_.odd(rows + key / keys_a_row * stride, stride, n, width, scoring_.pairs);
         }
     };
-    if (packed.odd_keys) flag(packed.odd_keys, packed.k, packed.k_stride, 1, packed.k_stride);
+    // What is odd is all first third.
+    if (packed.odd_keys) flag(packed.odd_keys, packed.k, packed.k_stride, 1, packed.k_stride / kThirds);
     if (!values_) return;
     const int64_t keys_a_row = scoring_.pairs ? 2 : 1;
     if (copies_values_) {
@@ -136,7 +137,8 @@ void Heads::pack_part(int64_t unit) const {
         p.to_stride = packed.v_stride;
         set_.pack_values(p);
     }
-    flag(packed.odd, packed.v, packed.v_stride, keys_a_row, scoring_.columns * scoring_.parts);
+    const int64_t rows = scoring_.matrix ? kMatrixSide / keys_a_row : 1;  // that lie together, all first thirds of them
+    flag(packed.odd, packed.v, packed.v_stride * rows, keys_a_row * rows, scoring_.columns * rows);
 }
 
 }  // namespace lookbehind

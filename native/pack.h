@@ -56,10 +56,12 @@ LB_INLINE void cut_row(Type type, const char* row, int64_t n, uint16_t* to, int6
     const int64_t bytes = type == Type::float32 ? 4 : 2;
     for (int64_t i = 0; i < width; i += 2 * kLanes) {
         Int third[2][kThirds];
+        LB_UNROLL
         for (int64_t half = 0; half < 2; ++half) {
             const int64_t at = i + half * kLanes, left = n - at;
             cut_any(widen_some(type, row + at * bytes, left < 0 ? 0 : left < kLanes ? left : kLanes), third[half]);
         }
+        LB_UNROLL
         for (int64_t t = 0; t < kThirds; ++t) {
             store(reinterpret_cast<int32_t*>(to + t * width + i), upper_halves(third[0][t], third[1][t]));
         }
@@ -110,6 +112,7 @@ static void turn_values(const Packing& p) {
                     continue;
                 }
                 Int part[2][kThirds];
+                LB_UNROLL
                 for (int64_t j = 0; j < 2; ++j) {
                     const int64_t row = first + 2 * i + j;
                     const char* const from = static_cast<const char*>(p.from) + (row * p.stride + c) * bytes;
