@@ -123,7 +123,9 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
                 store(state.block[sum] + i, same(0.0f));
             }
         }
-        if (kValues) memset(state.o, 0, static_cast<size_t>(columns * kTile) * 4);
+        if (kValues && (!is_matrix(kUnit) || state.tile->rows->n_runs == 0)) {
+            memset(state.o, 0, static_cast<size_t>(columns * kTile) * 4);
+        }
     }
 #ifdef LB_HAS_MATRIX
     if constexpr (is_matrix(kUnit)) MatrixWalk<kUnit, kExtra, kValues>(scoring, head, p).run(states, n);

@@ -156,15 +156,15 @@ static void pack_values(const Packing& p) {
 
 // Whether some float of rows of words, or one of two bfloat16 in a word, is NaN or infinite.
 static bool odd(const int32_t* words, int64_t stride, int64_t rows, int64_t width, bool pairs) {
-    int32_t found = 0;
-    const int32_t low = pairs ? 0x7f80 : -1;  // -1: never equal, as the sign is masked away
+    int32_t high = 0, low = 0;  // the largest exponents
     for (int64_t row = 0; row < rows; ++row, words += stride) {
         for (int64_t c = 0; c < width; ++c) {
-            found |= (words[c] & 0x7f800000) == 0x7f800000 ? 1 : 0;
-            found |= (words[c] & 0x7f80) == low ? 1 : 0;
+            const int32_t upper = words[c] & 0x7f800000, lower = words[c] & 0x7f80;
+            high = upper > high ? upper : high;
+            low = lower > low ? lower : low;
         }
     }
-    return found != 0;
+    return high == 0x7f800000 || (pairs && low == 0x7f80);
 }
 
 // A tile of queries, turned so that each is a lane: to [depth rounded up to kLanes][kTile]. Lanes without a

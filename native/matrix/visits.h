@@ -27,6 +27,7 @@ struct BlockVisit {
     int8_t places[kMostGroups];  // of the groups, within the block
     int32_t* p = nullptr;    // [n][parts][kSide pairs][kTile] weights
     int settled = 0;         // groups whose weights have met their values
+    bool first = false;      // of the tile: there is no output to add to
     int64_t block = 0;
 };
 
@@ -69,6 +70,7 @@ private:
         const int64_t end = (block + 1) * block_;
         visit.state = &state;
         visit.block = block;
+        visit.first = state.run == 0 && state.key <= rows.runs[0].first;
         visit.n = visit.settled = 0;
         while (state.run < rows.n_runs && rows.runs[state.run].first < end) {
             const Run& run = rows.runs[state.run];

@@ -110,7 +110,7 @@ private:
         product.b_third = kThirdOfWeights;
         product.c = visit.state->o + column * kTile;
         product.steps = stop - visit.settled;
-        product.adds = true;
+        product.adds = !visit.first || visit.settled > 0;
     }
 
     void run_values(const BlockVisit& visit, int stop) {
@@ -148,7 +148,7 @@ private:
         mill_.put_down();
         const Product* const end = mill_.end();
         for (const Product* product = mill_.next(); product != end; ++product) {
-            if (product->adds) mill_.run(*product);
+            if (product->places) mill_.run(*product);  // scores have none
         }
     }
 
