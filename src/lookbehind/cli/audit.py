@@ -139,7 +139,7 @@ def audit(
             )
     except Interrupted as stopped:
         _print(stopped.report, form)
-        raise
+        raise KeyboardInterrupt from stopped
     _print(report, form)
     _leave(report)
 
