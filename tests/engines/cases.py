@@ -12,6 +12,16 @@ from lookbehind.spans import Spans
 
 # Largest error over the largest magnitude of the reference, for each tensor that comes out.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-2}
+# Every reduction but maps, as arguments of `observe`.
+EVERYTHING = {
+    "received": True,
+    "entropy": True,
+    "top": 4,
+    "max_score": True,
+    "distance": True,
+    "by_distance": True,
+    "mass": {"sink": First(1), "previous": Diagonal(1), "near": Window(6), "all": Full()},
+}
 
 PATTERNS = [
     Causal(),

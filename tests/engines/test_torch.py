@@ -18,22 +18,13 @@ from lookbehind import attention
 from lookbehind.engines.blockwise import fused, strips, tiles
 from lookbehind.pattern import Causal, Diagonal, First, Full, Window
 from lookbehind.spans import Spans
-from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
+from tests.engines.cases import EVERYTHING, TOLERANCE, Case, cases, error, tensors
 
 # The engine of this file, where no other is named.
 attend, logsumexp, observe = (
     partial(verb, engine="torch") for verb in (attention.attend, attention.logsumexp, attention.observe)
 )
 
-EVERYTHING = {
-    "received": True,
-    "entropy": True,
-    "top": 4,
-    "max_score": True,
-    "distance": True,
-    "by_distance": True,
-    "mass": {"sink": First(1), "previous": Diagonal(1), "near": Window(6), "all": Full()},
-}
 WINDOW = Causal() & (Window(90) | First(3))
 ALONE = [{name: value} for name, value in EVERYTHING.items()] + [{"map": (9, 4)}]
 LOGARITHMS = ("entropy", "max_score")

@@ -6,21 +6,12 @@ import pytest
 import torch
 
 from lookbehind.engines import native
-from lookbehind.pattern import Causal, Diagonal, First, Full, Window
+from lookbehind.pattern import Causal, First, Window
 
 SETS = native.sets()[0]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Of lse and of weights. Products of half types are exact in float32, but bfloat16 has a coarser exponential.
 FINE = {torch.float32: 1e-5, torch.float16: 1e-5, torch.bfloat16: 2e-4}
-EVERYTHING = {
-    "received": True,
-    "entropy": True,
-    "top": 4,
-    "max_score": True,
-    "distance": True,
-    "by_distance": True,
-    "mass": {"sink": First(1), "previous": Diagonal(1), "near": Window(6), "all": Full()},
-}
 POOLS = ("mean", "max", "sum")
 STREAMING = Causal() & (Window(90) | First(3))
 each_set = pytest.mark.parametrize("instructions", SETS)

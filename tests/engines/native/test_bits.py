@@ -5,8 +5,8 @@ import torch
 
 from lookbehind.attention import attend, logsumexp, observe
 from lookbehind.pattern import First
-from tests.engines.cases import TOLERANCE, error, tensors
-from tests.engines.native.sets import DTYPES, EVERYTHING, POOLS, STREAMING, each_set, on
+from tests.engines.cases import EVERYTHING, TOLERANCE, error, tensors
+from tests.engines.native.sets import DTYPES, POOLS, STREAMING, each_set, on
 
 
 def same(one: torch.Tensor, other: torch.Tensor) -> bool:

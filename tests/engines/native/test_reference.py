@@ -14,8 +14,8 @@ from lookbehind.attention import attend, logsumexp, observe
 from lookbehind.grammar import parse
 from lookbehind.pattern import Causal, Full
 from lookbehind.spans import Spans
-from tests.engines.cases import TOLERANCE, Case, cases, error, tensors
-from tests.engines.native.sets import DTYPES, EVERYTHING, FINE, POOLS, each_set, on
+from tests.engines.cases import EVERYTHING, TOLERANCE, Case, cases, error, tensors
+from tests.engines.native.sets import DTYPES, FINE, POOLS, each_set, on
 from tests.engines.test_torch import check_top_keys
 
 WIDTHS = (1, 7, 16, 33, 64, 80, 128)

@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from lookbehind.attention import attend, logsumexp, observe
 from lookbehind.pattern import Causal, Diagonal, Full, Window
-from tests.engines.cases import TOLERANCE, error, tensors
-from tests.engines.native.sets import DTYPES, EVERYTHING, FINE, STREAMING, each_set, on
+from tests.engines.cases import EVERYTHING, TOLERANCE, error, tensors
+from tests.engines.native.sets import DTYPES, FINE, STREAMING, each_set, on
 
 
 @each_set
