@@ -4,6 +4,7 @@
 #include "check.h"
 #include "decode.h"
 #include "heads.h"
+#include "slots.h"
 
 namespace lookbehind {
 
@@ -15,22 +16,18 @@ public:
     Call(const Problem& problem, const Output& out, float* lse, const Options& options)
         : problem_(problem), out_(out), lse_(lse), options_(options), set_(kernels(options.set)),
           scoring_(scoring_of(problem, set_, out.data != nullptr)), plan_(problem.spans, set_.tile),
-          heads_(problem, set_, scoring_, out.data != nullptr, options), group_(problem.q.heads / problem.k.heads),
+          heads_(problem, set_, scoring_, out.data != nullptr), group_(problem.q.heads / problem.k.heads),
           together_(tiles_together()), units_a_head_((plan_.n_tiles() * group_ + together_ - 1) / together_) {}
 
     void run() {
-        const int64_t units = units_a_head_ * heads_.at_once();
-        const int threads = parallel_threads(options_.threads, units);
+        if (units_a_head_ == 0) return;
+        Slots slots(heads_.count(), heads_.bytes(), heads_.parts(), units_a_head_, options_);
+        heads_.hold(slots.count());
         scratch_bytes_ = static_cast<int64_t>(set_.attend_scratch(scoring_, together_) + 63) / 64 * 64;
-        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * threads));
-        for (first_ = 0; first_ < heads_.count(); first_ += heads_.at_once()) {
-            heads_.pack(first_);
-            const int64_t ready = std::min(heads_.at_once(), heads_.count() - first_);
-            const auto unit = [](void* self, int64_t index, int thread) {
-                static_cast<Call*>(self)->attend(index, thread);
-            };
-            parallel(options_.threads, ready * units_a_head_, unit, this, options_);
-        }
+        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * slots.threads()));
+        slots.run([this](int64_t kv, int64_t slot, int64_t part) { heads_.pack(kv, slot, part); },
+                  [this](int64_t kv, int64_t slot, int64_t unit, int thread) { attend(kv, slot, unit, thread); },
+                  [](int64_t, int64_t) {});
     }
 
 private:
@@ -39,7 +36,7 @@ private:
     // or where their queries and outputs would fill a core's own cache.
     int tiles_together() const {
         constexpr size_t kCache = size_t{384} << 10;
-        const int64_t tiles = plan_.n_tiles() * group_ * heads_.at_once();
+        const int64_t tiles = plan_.n_tiles() * group_ * Slots::most(heads_.count(), heads_.bytes());
         int together = kMostTiles;
         while (together > 1 && (tiles < int64_t{8} * options_.threads * together ||
                                 set_.attend_scratch(scoring_, together) > kCache)) {
@@ -48,16 +45,15 @@ private:
         return together;
     }
 
-    void attend(int64_t unit, int thread) {
-        const int64_t kv = first_ + unit / units_a_head_;
-        const int64_t begin = unit % units_a_head_ * together_;
+    void attend(int64_t kv, int64_t slot, int64_t unit, int thread) {
+        const int64_t begin = unit * together_;
         const int64_t end = std::min(begin + together_, plan_.n_tiles() * group_);
         QueryTile tiles[kMostTiles];
         for (int64_t i = begin; i < end; ++i) {
             const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads * group_ + i % group_;
             tiles[i - begin] = query_tile(b, h, plan_.longest(i / group_));
         }
-        set_.attend(scoring_, heads_.head(kv), tiles, static_cast<int>(end - begin),
+        set_.attend(scoring_, heads_.head(kv, slot), tiles, static_cast<int>(end - begin),
                     scratch_.as<char>() + thread * scratch_bytes_);
     }
 
@@ -94,7 +90,7 @@ private:
     const int64_t group_;
     const int together_;
     const int64_t units_a_head_;
-    int64_t first_ = 0, scratch_bytes_ = 0;
+    int64_t scratch_bytes_ = 0;
     Memory scratch_;
 };
 

@@ -79,6 +79,17 @@ static void write(const Scoring& scoring, State& state, const Float (&factor)[kV
     }
 }
 
+// Asks for rows of elements that are needed soon; to be written on, or read. A tile's rows are a page or two, which end before
+// the processor has begun to fetch by itself.
+template <bool kToWrite>
+static void fetch_rows(Type type, const void* first, int64_t stride, int64_t width, int64_t n) {
+    const int64_t bytes = type == Type::float32 ? 4 : 2;
+    const char* row = static_cast<const char*>(first);
+    for (int64_t i = 0; i < n; ++i, row += stride * bytes) {
+        for (int64_t at = 0; at < width * bytes; at += 64) __builtin_prefetch(row + at, kToWrite, 2);
+    }
+}
+
 constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Words that the tiles of a unit share: for what waits between scores and values, or for queries to be turned.
@@ -107,6 +118,8 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
     for (int t = 0; t < n; ++t) {
         State& state = states[t];
         state.tile = &tiles[t];
+        if (t + 1 < n) fetch_rows<false>(scoring.type, tiles[t + 1].q, tiles[t + 1].q_stride, tiles[t + 1].width, tiles[t + 1].live);
+        if (kValues) fetch_rows<true>(scoring.type, tiles[t].out, tiles[t].out_stride, scoring.value_columns, tiles[t].live);
         state.p = p;
         state.q = room;
         room += depth * kTile;

@@ -2,21 +2,19 @@
 #include "decode.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "decode/unit.h"
 #include "heads.h"
-#include "runtime.h"
+#include "slots.h"
 
 namespace lookbehind {
 
 namespace {
 
 constexpr double kLog2e = 1.4426950408889634073;
-constexpr int64_t kBytesAtOnce = int64_t{16} << 20;  // of what stretches have found
 
 int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -55,22 +53,17 @@ public:
 
     void run() {
         const int64_t heads = problem_.k.batch * problem_.k.heads;
-        const int64_t bytes_a_head = std::max<int64_t>(n_ * found_ * 4, 1);
-        const int64_t at_once = std::clamp<int64_t>(kBytesAtOnce / bytes_a_head, 1, std::max<int64_t>(heads, 1));
-        scratch_bytes_ = rounded_up(static_cast<int64_t>(set_.decode_scratch(call_)), 64);
-        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * parallel_threads(options_.threads, at_once * n_)));
-        memory_ = Memory(static_cast<size_t>(bytes_a_head * at_once));
-        left_ = std::vector<std::atomic<int64_t>>(static_cast<size_t>(at_once));
-        for (first_ = 0; first_ < heads; first_ += at_once) {
-            const int64_t n = std::min(at_once, heads - first_);
-            if (n_ == 0) {
-                for (int64_t i = 0; i < n; ++i) join(i);
-                continue;
-            }
-            for (int64_t i = 0; i < n; ++i) left_[static_cast<size_t>(i)] = n_;
-            const auto unit = [](void* self, int64_t index, int thread) { static_cast<Call*>(self)->decode(index, thread); };
-            parallel(options_.threads, n * n_, unit, this, options_);
+        if (n_ == 0) {
+            for (int64_t kv = 0; kv < heads; ++kv) join(kv, 0);
+            return;
         }
+        Slots slots(heads, n_ * found_ * 4, 0, n_, options_);
+        scratch_bytes_ = rounded_up(static_cast<int64_t>(set_.decode_scratch(call_)), 64);
+        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * slots.threads()));
+        memory_ = Memory(static_cast<size_t>(n_ * found_ * 4 * slots.count()));
+        slots.run([](int64_t, int64_t, int64_t) {},
+                  [this](int64_t kv, int64_t slot, int64_t stretch, int thread) { decode(kv, slot, stretch, thread); },
+                  [this](int64_t kv, int64_t slot) { join(kv, slot); });
     }
 
 private:
@@ -95,9 +88,8 @@ private:
     // What a stretch has found: levels, sums, values.
     float* found(int64_t slot, int64_t stretch) const { return memory_.as<float>() + (slot * n_ + stretch) * found_; }
 
-    void decode(int64_t index, int thread) {
-        const int64_t slot = index / n_, stretch = index % n_;
-        const int64_t b = (first_ + slot) / problem_.k.heads, h = (first_ + slot) % problem_.k.heads;
+    void decode(int64_t kv, int64_t slot, int64_t stretch, int thread) {
+        const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads;
         DecodeUnit unit;
         unit.call = &call_;
         unit.q = start(problem_.q, problem_.type, b, h * call_.group, 0);
@@ -113,12 +105,11 @@ private:
         unit.level = unit.values + call_.rows() * value_stride_;
         unit.sum = unit.level + call_.rows();
         set_.decode(unit, scratch_.as<char>() + thread * scratch_bytes_);
-        if (left_[static_cast<size_t>(slot)].fetch_sub(1, std::memory_order_acq_rel) == 1) join(slot);
     }
 
     // The rows of one kv head, from its stretches in ascending order.
-    void join(int64_t slot) const {
-        const int64_t kv = first_ + slot, b = kv / problem_.k.heads, rows = call_.rows();
+    void join(int64_t kv, int64_t slot) const {
+        const int64_t b = kv / problem_.k.heads, rows = call_.rows();
         const double bits = problem_.softcap > 0 ? problem_.softcap * kLog2e : std::abs(problem_.scale) * kLog2e;
         const double unit = problem_.alibi ? 1.0 : static_cast<float>(bits);  // bits of a level
         std::vector<float> values(static_cast<size_t>(value_stride_)), columns(static_cast<size_t>(call_.value_width));
@@ -176,9 +167,8 @@ private:
     const Plan plan_;
     const DecodeCall call_;
     std::vector<Stretch> stretches_;  // those that are visited
-    int64_t n_ = 0, value_stride_ = 0, found_ = 0, first_ = 0, scratch_bytes_ = 0;
+    int64_t n_ = 0, value_stride_ = 0, found_ = 0, scratch_bytes_ = 0;
     Memory scratch_, memory_;
-    std::vector<std::atomic<int64_t>> left_;
 };
 
 }  // namespace

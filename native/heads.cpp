@@ -7,8 +7,6 @@ namespace lookbehind {
 
 namespace {
 
-constexpr int64_t kBytesAtOnce = int64_t{4} << 20;
-constexpr int64_t kPart = 1024;      // keys a unit of packing; a multiple of kOddKeys
 constexpr int64_t kNearRows = 1024;  // bytes: rows this far apart at most are read in place; of rows further
                                      // apart, those read together fall on the same few sets of the cache
 
@@ -39,8 +37,8 @@ Scoring scoring_of(const Problem& problem, const Kernels& set, bool values) {
     return scoring;
 }
 
-Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring, bool values, const Options& options)
-    : problem_(problem), set_(set), scoring_(scoring), options_(options), values_(values) {
+Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring, bool values)
+    : problem_(problem), set_(set), scoring_(scoring), values_(values) {
     const Tensor &k = problem.k, &v = problem.v;
     const int64_t element = size_of(problem.type);
     const bool thirds = scoring.parts == kThirds;
@@ -58,27 +56,13 @@ Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring,
     if (copies_keys_) bytes_ += padded_ * scoring.depth * 4;
     if (copies_values_) bytes_ += value_rows_ * scoring.columns * scoring.parts * 4;
     bytes_ = rounded_up(bytes_, 64);
-    const int64_t most = std::max<int64_t>(count(), 1);
-    heads_.resize(static_cast<size_t>(bytes_ ? std::clamp<int64_t>(kBytesAtOnce / bytes_, 1, most) : most));
-    memory_ = Memory(static_cast<size_t>(bytes_ * at_once()));
 }
 
-void Heads::pack(int64_t first) {
-    first_ = first;
-    const int64_t n = std::min(at_once(), count() - first);
-    for (int64_t i = 0; i < n; ++i) place(first + i, memory_.as<char>() + i * bytes_);
-    if (bytes_ == 0) return;
-    const auto unit = [](void* self, int64_t index, int) { static_cast<Heads*>(self)->pack_part(index); };
-    // Some 10 microseconds a part: with few of them another thread would not have started when all is done.
-    const int threads = n * parts_ < 4 ? 1 : options_.threads;
-    parallel(threads, n * parts_, unit, this, options_);
-}
-
-void Heads::place(int64_t index, char* memory) {
+Head Heads::head(int64_t index, int64_t slot) const {
     const Tensor &k = problem_.k, &v = problem_.v;
     const int64_t b = index / k.heads, h = index % k.heads;
-    Head& head = heads_[static_cast<size_t>(index - first_)];
-    head = Head{};
+    char* memory = memory_.as<char>() + slot * bytes_;
+    Head head;
     if (copies_keys_) {
         head.k = reinterpret_cast<int32_t*>(memory);
         head.k_stride = scoring_.depth;
@@ -97,13 +81,13 @@ void Heads::place(int64_t index, char* memory) {
     }
     if (values_) head.odd = reinterpret_cast<uint8_t*>(memory);
     if (scoring_.parts == kThirds) head.odd_keys = reinterpret_cast<uint8_t*>(memory + (values_ ? flags_ : 0));
+    return head;
 }
 
-void Heads::pack_part(int64_t unit) const {
+void Heads::pack(int64_t index, int64_t slot, int64_t part) const {
     const Tensor &k = problem_.k, &v = problem_.v;
-    const int64_t index = first_ + unit / parts_, begin = unit % parts_ * kPart;
-    const int64_t b = index / k.heads, h = index % k.heads;
-    const Head& packed = head(index);
+    const int64_t b = index / k.heads, h = index % k.heads, begin = part * kPart;
+    const Head packed = head(index, slot);
     Packing p;
     p.type = problem_.type;
     p.pairs = scoring_.pairs;

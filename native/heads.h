@@ -11,34 +11,29 @@ namespace lookbehind {
 // What holds for all products of a call; values: whether v is read.
 Scoring scoring_of(const Problem& problem, const Kernels& set, bool values);
 
-// As many heads at once as fit a few megabytes, at least one: memory stays O(keys) whatever the head count,
-// and what was packed is still in cache when it is read.
+// kv heads of all batches, each packed into a slot of memory while it is read.
 class Heads {
 public:
-    Heads(const Problem& problem, const Kernels& set, const Scoring& scoring, bool values, const Options& options);
+    static constexpr int64_t kPart = 1024;  // keys that are packed at once, some 10 microseconds; a multiple of kOddKeys
 
-    // kv heads of all batches, and how many of them are held at once.
+    Heads(const Problem& problem, const Kernels& set, const Scoring& scoring, bool values);
+
     int64_t count() const { return problem_.k.batch * problem_.k.heads; }
-    int64_t at_once() const { return static_cast<int64_t>(heads_.size()); }
+    int64_t bytes() const { return bytes_; }                  // of a slot
+    int64_t parts() const { return bytes_ ? parts_ : 0; }     // that a head is packed in
+    void hold(int64_t slots) { memory_ = Memory(static_cast<size_t>(bytes_ * slots)); }
 
-    // Makes heads first, first + 1, ... ready, at most at_once() of them; those before are gone.
-    void pack(int64_t first);
-
-    // kv head `index` of those that are ready.
-    const Head& head(int64_t index) const { return heads_[static_cast<size_t>(index - first_)]; }
+    // Where kv head `index` is, or will be.
+    Head head(int64_t index, int64_t slot) const;
+    void pack(int64_t index, int64_t slot, int64_t part) const;
 
 private:
-    void place(int64_t index, char* memory);
-    void pack_part(int64_t unit) const;
-
     const Problem& problem_;
     const Kernels& set_;
     const Scoring& scoring_;
-    const Options& options_;
     const bool values_;
     bool copies_keys_ = false, copies_values_ = false;
-    int64_t padded_ = 0, value_rows_ = 0, flags_ = 0, bytes_ = 0, first_ = 0, parts_ = 0;
-    std::vector<Head> heads_;
+    int64_t padded_ = 0, value_rows_ = 0, flags_ = 0, bytes_ = 0, parts_ = 0;
     Memory memory_;
 };
 

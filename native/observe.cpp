@@ -1,6 +1,5 @@
 // observe: units of some tiles of queries to an instruction set's kernel, and their sums over queries put together.
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "heads.h"
 #include "observe/counts.h"
 #include "observe/unit.h"
+#include "slots.h"
 
 namespace lookbehind {
 
@@ -17,8 +17,6 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kMostUnits = 32;          // of a head
 constexpr int64_t kProductsAUnit = 1 << 20;  // at least, some 100 microseconds: putting units together is not free
-constexpr int64_t kBytesAtOnce = int64_t{32} << 20;
-constexpr int64_t kPart = 1024;  // keys that are turned as a unit
 
 int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -44,7 +42,7 @@ class Call {
 public:
     Call(const Problem& problem, const float* lse, const Wants& wants, const Options& options)
         : problem_(problem), lse_(lse), wants_(wants), options_(options), set_(kernels(options.set)),
-          plan_(problem.spans, set_.tile), call_(described()), heads_(problem, set_, call_.scoring, false, options),
+          plan_(problem.spans, set_.tile), call_(described()), heads_(problem, set_, call_.scoring, false),
           group_(problem.q.heads / problem.k.heads),
           bounds_(units_of(plan_, set_.tile, problem.q.batch * problem.q.heads)),
           units_(static_cast<int64_t>(bounds_.size()) - 1) {
@@ -73,47 +71,46 @@ public:
         distances_ = wants_.by_distance ? rounded_up(call_.n_distances + kSpare, 16) : 0;
         edges_ = 2 * call_.map_columns;
         own_ = rounded_up(received_ + distances_ + edges_ * (call_.map_sum + call_.map_max) + 1, 16);
-        // Sums that wait for one another, and turned keys: as many heads at once as fit some megabytes.
-        const int64_t sums_a_head = own_ * units_ * 4;
-        const int64_t keys_a_head = call_.scoring.matrix ? 0 : turned() * call_.scoring.depth * 4;
-        const int64_t most = kBytesAtOnce / std::max<int64_t>(sums_a_head * group_ + keys_a_head, 1);
-        const int64_t at_once = std::clamp<int64_t>(most, 1, heads_.at_once());
+        sums_a_head_ = own_ * units_ * group_;
+        const int64_t keys = turned() * call_.scoring.depth * 4;
+        // A part is packed, then turned.
+        const int64_t parts = turned() ? turned() / Heads::kPart : heads_.parts();
+        Slots slots(heads_.count(), sums_a_head_ * 4 + keys + heads_.bytes(), parts, group_ * units_, options_);
+        heads_.hold(slots.count());
         scratch_bytes_ = rounded_up(static_cast<int64_t>(set_.observe_scratch(call_)), 64);
-        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * parallel_threads(options_.threads, at_once * group_ * units_)));
-        sums_ = Memory(static_cast<size_t>(sums_a_head * group_ * at_once));
-        keys_ = Memory(static_cast<size_t>(keys_a_head * at_once));
-        left_ = std::vector<std::atomic<int64_t>>(static_cast<size_t>(at_once * group_));
-        for (int64_t ready = 0; ready < heads_.count(); ready += heads_.at_once()) {
-            heads_.pack(ready);
-            const int64_t stop = std::min(ready + heads_.at_once(), heads_.count());
-            for (first_ = ready; first_ < stop; first_ += at_once) some_heads(std::min(at_once, stop - first_));
-        }
+        scratch_ = Memory(static_cast<size_t>(scratch_bytes_ * slots.threads()));
+        sums_ = Memory(static_cast<size_t>(sums_a_head_ * 4 * slots.count()));
+        keys_ = Memory(static_cast<size_t>(keys * slots.count()));
+        slots.run([this](int64_t kv, int64_t slot, int64_t part) { prepare(kv, slot, part); },
+                  [this](int64_t kv, int64_t slot, int64_t unit, int thread) {
+                      // The last units are the longest where queries read what is before them.
+                      const Place place{kv, slot, unit / units_};
+                      set_.observe(described(place, units_ - 1 - unit % units_), scratch_.as<char>() + thread * scratch_bytes_);
+                  },
+                  [this](int64_t kv, int64_t slot) {
+                      for (int64_t i = 0; i < group_; ++i) gather({kv, slot, i});
+                  });
     }
 
 private:
-    // kv heads first_ and so on.
-    void some_heads(int64_t n) {
-        if (!call_.scoring.matrix) {
-            const auto turn = [](void* self, int64_t index, int) { static_cast<Call*>(self)->turn(index); };
-            const int64_t parts = n * parts_a_head();
-            parallel(parts < 4 ? 1 : options_.threads, parts, turn, this, options_);
-        }
-        for (int64_t i = 0; i < n * group_; ++i) left_[static_cast<size_t>(i)] = units_;
-        const auto unit = [](void* self, int64_t index, int thread) { static_cast<Call*>(self)->observe(index, thread); };
-        parallel(options_.threads, n * group_ * units_, unit, this, options_);
-    }
+    // A query head: `member` of the group that reads a kv head, which is in a slot.
+    struct Place {
+        int64_t kv, slot, member;
+    };
+    int64_t head_of(const Place& place) const { return place.kv * group_ + place.member; }
 
-    int64_t turned() const { return rounded_up(call_.n_keys, kPart); }
-    int64_t parts_a_head() const { return turned() / kPart; }
+    // Where a set has keys turned: in whole parts, 0 where it reads them as they are packed.
+    int64_t turned() const { return call_.scoring.matrix ? 0 : rounded_up(call_.n_keys, Heads::kPart); }
+    int32_t* keys(int64_t slot) const { return keys_.as<int32_t>() + slot * turned() * call_.scoring.depth; }
 
-    int32_t* keys(int64_t kv) const { return keys_.as<int32_t>() + (kv - first_) * turned() * call_.scoring.depth; }
-
-    // Only the keys that some query visits.
-    void turn(int64_t index) {
-        const int64_t kv = first_ + index / parts_a_head(), part = index % parts_a_head() * kPart;
-        const int64_t first = std::max(part, visited_first_), stop = std::min(part + kPart, visited_stop_);
-        const Head& head = heads_.head(kv);
-        if (first < stop) set_.turn_keys(head.k, head.k_stride, call_.scoring.depth, first, stop, keys(kv));
+    // Of the keys only those that some query visits are turned.
+    void prepare(int64_t kv, int64_t slot, int64_t number) const {
+        if (heads_.parts()) heads_.pack(kv, slot, number);
+        const int64_t part = number * Heads::kPart;
+        const int64_t first = std::max(part, visited_first_), stop = std::min(part + Heads::kPart, visited_stop_);
+        if (!turned() || first >= stop) return;
+        const Head head = heads_.head(kv, slot);
+        set_.turn_keys(head.k, head.k_stride, call_.scoring.depth, first, stop, keys(slot));
     }
 
     ObserveCall described() const {
@@ -143,20 +140,23 @@ private:
     }
 
     // The sums of one unit: received, by_distance, rows of pixels at its edges (sum, max), largest score.
-    float* sums(int64_t slot, int64_t unit) const { return sums_.as<float>() + (slot * units_ + unit) * own_; }
+    float* sums(const Place& place, int64_t unit) const {
+        return sums_.as<float>() + place.slot * sums_a_head_ + (place.member * units_ + unit) * own_;
+    }
     int64_t edge_sum() const { return received_ + distances_; }
     int64_t edge_max() const { return edge_sum() + (call_.map_sum ? edges_ : 0); }
     int64_t max_score() const { return own_ - 1; }
 
-    ObserveUnit unit(int64_t slot, int64_t number) const {
-        const int64_t head = first_ * group_ + slot, h = head % problem_.q.heads;
+    ObserveUnit described(const Place& place, int64_t number) const {
+        const int64_t head = head_of(place), h = head % problem_.q.heads;
         const int64_t rows = call_.n_queries, pixels = call_.map_rows * call_.map_columns;
-        float* own = sums(slot, number);
+        float* own = sums(place, number);
+        const Head packed = heads_.head(place.kv, place.slot);
         ObserveUnit unit;
         unit.call = &call_;
-        unit.keys = call_.scoring.matrix ? heads_.head(head / group_).k : keys(head / group_);
-        unit.key_stride = heads_.head(head / group_).k_stride;
-        unit.odd_keys = heads_.head(head / group_).odd_keys;
+        unit.keys = turned() ? keys(place.slot) : packed.k;
+        unit.key_stride = packed.k_stride;
+        unit.odd_keys = packed.odd_keys;
         unit.q = start(problem_.q, problem_.type, head / problem_.q.heads, h, 0);
         unit.q_stride = problem_.q.row_stride;
         unit.width = problem_.q.columns;
@@ -183,33 +183,25 @@ private:
         return unit;
     }
 
-    void observe(int64_t index, int thread) {
-        // The last units are the longest where queries read what is before them.
-        const int64_t slot = index / units_, number = units_ - 1 - index % units_;
-        set_.observe(unit(slot, number), scratch_.as<char>() + thread * scratch_bytes_);
-        // Who finishes a head puts it together; what the others wrote is seen by then.
-        if (left_[static_cast<size_t>(slot)].fetch_sub(1, std::memory_order_acq_rel) == 1) gather(slot);
-    }
-
-    void gather(int64_t slot) const {
-        const int64_t head = first_ * group_ + slot;
-        if (call_.received) add_up(slot, 0, call_.n_keys, wants_.received + head * call_.n_keys);
+    void gather(const Place& place) const {
+        const int64_t head = head_of(place);
+        if (call_.received) add_up(place, 0, call_.n_keys, wants_.received + head * call_.n_keys);
         if (call_.n_distances) {
-            add_up(slot, received_, call_.n_distances, wants_.by_distance + head * call_.n_distances);
+            add_up(place, received_, call_.n_distances, wants_.by_distance + head * call_.n_distances);
         }
         if (call_.max_score) {
             float most = -kInfinity;
             for (int64_t number = 0; number < units_; ++number) {
-                most = larger(sums(slot, number)[max_score()], most);
+                most = larger(sums(place, number)[max_score()], most);
             }
             wants_.max_score[head] = most;
         }
         if (call_.counts == nullptr) return;
-        if (call_.map_sum) join_edges(slot, unit(slot, 0).map_sum, edge_sum(), [](float a, float b) { return a + b; });
-        if (call_.map_max) join_edges(slot, unit(slot, 0).map_max, edge_max(), larger);
+        if (call_.map_sum) join_edges(place, described(place, 0).map_sum, edge_sum(), [](float a, float b) { return a + b; });
+        if (call_.map_max) join_edges(place, described(place, 0).map_max, edge_max(), larger);
         for (int64_t number = 0; number < units_; ++number) {
             const PixelRows rows = pixel_rows_of(number);
-            const auto finish = [&](int64_t row) { set_.finish_pixels(unit(slot, 0), row, row + 1); };
+            const auto finish = [&](int64_t row) { set_.finish_pixels(described(place, 0), row, row + 1); };
             if (rows.first_shared && begins(rows.first, number)) finish(rows.first);
             if (rows.last_shared && rows.last != rows.first) finish(rows.last);
         }
@@ -229,21 +221,21 @@ private:
     static float larger(float a, float b) { return a > b || a != a ? a : b; }
 
     // Units in ascending order, whoever was done first.
-    void add_up(int64_t slot, int64_t at, int64_t n, float* to) const {
-        std::copy_n(sums(slot, 0) + at, n, to);
+    void add_up(const Place& place, int64_t at, int64_t n, float* to) const {
+        std::copy_n(sums(place, 0) + at, n, to);
         for (int64_t unit = 1; unit < units_; ++unit) {
-            const float* from = sums(slot, unit) + at;
+            const float* from = sums(place, unit) + at;
             for (int64_t i = 0; i < n; ++i) to[i] += from[i];
         }
     }
 
     // Rows of pixels that lie in more than one unit; the others are in the map already.
     template <class Join>
-    void join_edges(int64_t slot, float* map, int64_t at, const Join& join) const {
+    void join_edges(const Place& place, float* map, int64_t at, const Join& join) const {
         const int64_t columns = call_.map_columns;
         for (int64_t number = 0; number < units_; ++number) {
             const PixelRows rows = pixel_rows_of(number);
-            const float* from = sums(slot, number) + at;
+            const float* from = sums(place, number) + at;
             float *first = map + rows.first * columns, *last = map + rows.last * columns;
             if (rows.first_shared && begins(rows.first, number)) {
                 std::copy_n(from, columns, first);
@@ -268,11 +260,10 @@ private:
     std::vector<std::unique_ptr<Plan>> mass_plans_;
     std::vector<const Plan*> mass_plan_pointers_;
     std::vector<float*> masses_;
-    int64_t received_ = 0, distances_ = 0, edges_ = 0, own_ = 0;  // floats
+    int64_t received_ = 0, distances_ = 0, edges_ = 0, own_ = 0, sums_a_head_ = 0;  // floats
     int64_t visited_first_ = INT64_MAX, visited_stop_ = 0;  // keys; whole pairs of micro-tiles, but for the end
-    int64_t first_ = 0, scratch_bytes_ = 0;                 // the kv head that sums_ and keys_ begin with
+    int64_t scratch_bytes_ = 0;
     Memory scratch_, sums_, keys_, counts_;
-    std::vector<std::atomic<int64_t>> left_;
 };
 
 // What is left of the sums over queries where there are none.

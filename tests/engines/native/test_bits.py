@@ -33,6 +33,24 @@ def test_results_do_not_depend_on_the_number_of_threads(instructions, dtype, n_q
 
 
 @each_set
+@pytest.mark.parametrize("n_queries", [1, 40, 1100])
+def test_many_heads_pass_through_the_memory_of_a_few(instructions, n_queries):
+    """While one thread is busy with a head's last unit, others are up to two heads ahead."""
+    generator = torch.Generator().manual_seed(5)
+    n_heads = 40 if n_queries < 1000 else 12
+    q = torch.randn(1, n_heads, n_queries, 16, generator=generator)
+    k, v = torch.randn(2, 1, n_heads, 1100, 16, generator=generator).unbind()
+    results = []
+    for threads in (1, 3, 3, 16):
+        with on(instructions, threads):
+            out, lse = attend(q, k, v, STREAMING, engine="native")
+            seen = observe(q, k, lse, STREAMING, received=True, map=(7, 9), engine="native")
+            results.append([out, lse, seen.received, seen.map])
+    for other in results[1:]:
+        assert all(same(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@each_set
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
 def test_a_head_alone_gives_the_bits_it_gives_in_company(instructions, dtype):
     generator = torch.Generator().manual_seed(4)
