@@ -3,6 +3,7 @@
 
 #include "check.h"
 #include "decode.h"
+#include "exact.h"
 #include "heads.h"
 #include "slots.h"
 
@@ -49,12 +50,20 @@ private:
         const int64_t begin = unit * together_;
         const int64_t end = std::min(begin + together_, plan_.n_tiles() * group_);
         QueryTile tiles[kMostTiles];
+        uint32_t far[kMostTiles];
         for (int64_t i = begin; i < end; ++i) {
             const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads * group_ + i % group_;
             tiles[i - begin] = query_tile(b, h, plan_.longest(i / group_));
+            tiles[i - begin].far = &far[i - begin];
         }
         set_.attend(scoring_, heads_.head(kv, slot), tiles, static_cast<int>(end - begin),
                     scratch_.as<char>() + thread * scratch_bytes_);
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads * group_ + i % group_;
+            for (int row = 0; row < tiles[i - begin].live && far[i - begin] >> row; ++row) {
+                if (far[i - begin] >> row & 1) attend_exactly(problem_, set_, b, h, plan_.longest(i / group_) * set_.tile + row, out_, lse_);
+            }
+        }
     }
 
     QueryTile query_tile(int64_t b, int64_t head, int64_t index) const {

@@ -126,6 +126,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         state.o = reinterpret_cast<float*>(room);
         room += columns * kTile;
         state.run = state.key = 0;
+        state.far = 0;
         state.placed = false;
         pack_queries(scoring, tiles[t], p, state.q);
         state.odd = kUnit == Unit::thirds && odd(state.q, kTile, depth / kThirds, kTile, true);
@@ -149,6 +150,7 @@ static void attend_as(const Scoring& scoring, const Head& head, const QueryTile*
         Float factor[kVectors];
         close<kUnit, kExtra, Weights<kUnit, kValues>::kTotals>(scoring, states[t], factor);
         if (kValues) write(scoring, states[t], factor);
+        *tiles[t].far = states[t].far;
     }
 }
 

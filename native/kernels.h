@@ -62,6 +62,7 @@ struct QueryTile {
     void* out = nullptr;         // its first row, or null for lse alone
     int64_t out_stride = 0;      // elements
     float* lse = nullptr;        // its first row, or null
+    uint32_t* far = nullptr;     // set to the rows, a bit each, that are to be done anew (exact.h), or 0
 };
 
 // Rows to be packed: [rows, width] elements of `type`.

@@ -12,8 +12,9 @@ namespace lookbehind::LOOKBEHIND_SET {
 enum Extra : int { kPlain = 0, kSoftcap = 1, kAlibi = 2 };
 
 // The constants of one tile of queries. kInBits: whether levels are in bits, see below.
-template <int kExtra, bool kInBits>
+template <int kExtra, bool kLevelsInBits>
 struct Bits {
+    static constexpr bool kInBits = kLevelsInBits;
     float scale, scale_in_nats;  // per unit of what `bend` returns
     float into;       // score to the argument of tanh
     float slope, slope_rest;  // bits per position, as the sum of two floats: the product with a distance is exact

@@ -28,10 +28,25 @@ struct State {
     int64_t run, key;    // where it has come to: a run of tile->rows, a key
     bool placed;         // whether all its references have been near its scores; only matrix/walk.h asks, and
     bool odd;            // whether some element of q is NaN or infinite
+    uint32_t far;        // queries that had a reference too far from 0, a bit each
     float reference[kTile];    // a level of the scores (see Bits): weights are relative to it
     float sum[kSums][kTile];   // of weights, up to this block
     float block[kSums][kTile]; // of weights, in this block: apart, so that long sums round less
 };
+
+// A reference in bits from which on its rounding counts: it is then off by as much as a weight is from the next. Infinities are none.
+constexpr float kFar = 0x1p24f;
+
+// To be called where references have moved.
+template <bool kInBits>
+static void note_far(State& state) {
+    if constexpr (kInBits) {
+        for (int i = 0; i < kTile; ++i) {
+            const float level = __builtin_fabsf(state.reference[i]);
+            if (level >= kFar && level < kHuge) state.far |= 1u << i;
+        }
+    }
+}
 
 constexpr int64_t kNoBlock = INT64_MAX;
 
@@ -129,6 +144,7 @@ struct Walk {
                 store(block, mul(load(block), factor[v]));
             }
         }
+        note_far<In::kInBits>(state);
         if (begun) {  // otherwise all that there is of the lanes that move is 0
             settle(state, pending);
             for (int c = 0; kValues && c < scoring.columns; ++c) {

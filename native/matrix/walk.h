@@ -266,6 +266,7 @@ private:
             store(place, reference);
             if (any(equal(reference, same(-kHuge)))) visit.state->placed = false;
         }
+        note_far<In::kInBits>(*visit.state);
     }
 
     // Moves the references of the queries whose weights in this group are too large, and weighs it again.
@@ -287,6 +288,7 @@ private:
                 store(block, mul(load(block), factor[v]));
             }
         }
+        note_far<In::kInBits>(state);
         if (begun && kValues) {  // otherwise all that there is of the queries that move is 0
             hurry_values();
             settle(visit, g);

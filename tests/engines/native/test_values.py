@@ -30,6 +30,30 @@ def test_large_scores_are_not_less_exact_than_pytorchs(instructions, dtype):
 
 @each_set
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "extra", [{}, {"alibi": (0.5, -0.1)}, {"sinks": (0.0, 3e9)}, {"softcap": 1e30}], ids=str
+)
+@pytest.mark.parametrize("power", [12, 16, 30])
+def test_scores_whose_own_rounding_is_more_than_a_weight_are_weighed(instructions, dtype, extra, power):
+    """By some bits, and from 2^31 bits on by hundreds."""
+    generator = torch.Generator().manual_seed(9)
+    extra = {name: torch.tensor(x) if isinstance(x, tuple) else x for name, x in extra.items()}
+    q, k, v = torch.randn(3, 1, 2, 90, 64, generator=generator).unbind()
+    most = 12 if dtype == torch.float16 else power
+    q, k = (q * 2.0**most).to(dtype), (k * 2.0**most).to(dtype)
+    q[:, :, 40:50] /= 2.0**most  # in the company of others
+    v = v.to(dtype)
+    expected, lse = attend(q.double(), k.double(), v.double(), STREAMING, engine="reference", **extra)
+    with on(instructions):
+        out, found = attend(q, k, v, STREAMING, engine="native", **extra)
+        alone = logsumexp(q, k, STREAMING, engine="native", **extra)
+    assert error(out, expected) < TOLERANCE[dtype]
+    for one in (found, alone):
+        assert ((one - lse).abs() / (1 + lse.abs())).max() < FINE[dtype]
+
+
+@each_set
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("where", ["q", "k", "v"])
 @pytest.mark.parametrize("decodes", [False, True], ids=["many queries", "few queries"])
 def test_infinities_and_nan_do_what_they_do_in_the_reference(instructions, dtype, where, decodes):
