@@ -141,7 +141,7 @@ struct Table {
 
 struct Case {
     lb::Type type = static_cast<lb::Type>(whole(0, 2));
-    int64_t batch = whole(1, 2), kv_heads = whole(1, 2), heads = kv_heads * whole(1, 3);
+    int64_t batch = whole(1, 2), kv_heads = whole(1, 5), heads = kv_heads * whole(1, 3);
     int64_t n_queries = whole(0, 9) == 0 ? 0 : maybe() ? whole(1, 5) : whole(1, 150), n_keys = whole(1, 300);
     int64_t width = whole(1, 70), v_width = whole(1, 70);
     Array q{type, batch, heads, n_queries, width}, k{type, batch, kv_heads, n_keys, width};
