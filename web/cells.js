@@ -1,5 +1,6 @@
 // Cells: the products themselves, where single cells are in sight. Kept in blocks, asked for a moment after the view rests.
 
+import { fitted } from "./axes.js";
 import { number, visible } from "./dom.js";
 import { inkOn } from "./palette.js";
 import { aborted } from "./source.js";
@@ -130,20 +131,37 @@ export function paintCells(pen, scene, ground) {
       pen.fillStyle = inkOn(under ?? 1);
       const x = toX(view, key + 0.5);
       const y = toY(view, row + 0.5);
+      const room = scale - 3;
       if (scale < ROOM.product) {
         pen.font = `${scale < 44 ? 9.5 : 11}px ${font}`;
-        pen.fillText(number(cell.weight, 2), x, y);
+        pen.fillText(short(pen, "", cell.weight, 2, room), x, y);
         continue;
       }
       const size = Math.min(13, 10 + (scale - ROOM.product) / 40);
       pen.font = `${size}px ${font}`;
-      const lines = [`q\u00b7k ${number(cell.dot)}`, `s ${number(cell.score)}`, `p ${number(cell.weight)}`];
-      if (scale >= ROOM.tokens && app.tokens) {
-        lines.unshift(`${visible(app.token(app.position(row)) ?? "", 9)} \u2192 ${visible(app.token(key) ?? "", 9)}`);
-      }
+      const lines = [short(pen, "q\u00b7k ", cell.dot, 3, room), short(pen, "s ", cell.score, 3, room), short(pen, "p ", cell.weight, 3, room)];
+      if (scale >= ROOM.tokens && app.tokens) lines.unshift(pair(pen, app.token(app.position(row)) ?? "", app.token(key) ?? "", room));
       const leading = size * 1.35;
       lines.forEach((line, index) => pen.fillText(line, x, y + (index - (lines.length - 1) / 2) * leading));
     }
   }
   pen.restore();
+}
+
+/** A number with as many digits, up to `most`, as fit behind a name. @param {import("./axes.js").Pen} pen @param {string} name @param {number} value @param {number} most @param {number} room */
+function short(pen, name, value, most, room) {
+  let text = "";
+  for (let digits = most; digits > 0; digits--) {
+    text = name + number(value, digits);
+    if (pen.measureText(text).width <= room) break;
+  }
+  return text;
+}
+
+/** Who reads whom: what one token leaves of the room is the other's. @param {import("./axes.js").Pen} pen @param {string} reader @param {string} read @param {number} room */
+function pair(pen, reader, read, room) {
+  const arrow = " \u2192 ";
+  const free = room - pen.measureText(arrow).width;
+  const from = fitted(pen, reader, Math.max(free / 2, free - pen.measureText(visible(read, 40)).width));
+  return from + arrow + fitted(pen, read, free - pen.measureText(from).width);
 }

@@ -2589,22 +2589,35 @@
         pen.fillStyle = inkOn(under ?? 1);
         const x = toX(view, key + 0.5);
         const y = toY(view, row + 0.5);
+        const room = scale - 3;
         if (scale < ROOM.product) {
           pen.font = `${scale < 44 ? 9.5 : 11}px ${font}`;
-          pen.fillText(number(cell.weight, 2), x, y);
+          pen.fillText(short(pen, "", cell.weight, 2, room), x, y);
           continue;
         }
         const size = Math.min(13, 10 + (scale - ROOM.product) / 40);
         pen.font = `${size}px ${font}`;
-        const lines2 = [`q·k ${number(cell.dot)}`, `s ${number(cell.score)}`, `p ${number(cell.weight)}`];
-        if (scale >= ROOM.tokens && app.tokens) {
-          lines2.unshift(`${visible(app.token(app.position(row)) ?? "", 9)} → ${visible(app.token(key) ?? "", 9)}`);
-        }
+        const lines2 = [short(pen, "q·k ", cell.dot, 3, room), short(pen, "s ", cell.score, 3, room), short(pen, "p ", cell.weight, 3, room)];
+        if (scale >= ROOM.tokens && app.tokens) lines2.unshift(pair(pen, app.token(app.position(row)) ?? "", app.token(key) ?? "", room));
         const leading = size * 1.35;
         lines2.forEach((line, index) => pen.fillText(line, x, y + (index - (lines2.length - 1) / 2) * leading));
       }
     }
     pen.restore();
+  }
+  function short(pen, name, value, most, room) {
+    let text = "";
+    for (let digits = most; digits > 0; digits--) {
+      text = name + number(value, digits);
+      if (pen.measureText(text).width <= room) break;
+    }
+    return text;
+  }
+  function pair(pen, reader, read3, room) {
+    const arrow = " → ";
+    const free = room - pen.measureText(arrow).width;
+    const from = fitted(pen, reader, Math.max(free / 2, free - pen.measureText(visible(read3, 40)).width));
+    return from + arrow + fitted(pen, read3, free - pen.measureText(from).width);
   }
 
   // words.js
@@ -3542,7 +3555,7 @@
     // Characters that XML cannot hold at all are shown as what they are: unknown.
     text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "�").replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`)
   );
-  var short = (value) => String(Math.round(value * 100) / 100);
+  var short2 = (value) => String(Math.round(value * 100) / 100);
   var ANCHOR = (
     /** @type {const} */
     { left: "start", right: "end", center: "middle", start: "start", end: "end" }
@@ -3582,11 +3595,11 @@
     }
     /** @param {number} x @param {number} y */
     translate(x, y) {
-      this.#open(`transform="translate(${short(x)} ${short(y)})"`);
+      this.#open(`transform="translate(${short2(x)} ${short2(y)})"`);
     }
     /** @param {number} angle */
     rotate(angle) {
-      this.#open(`transform="rotate(${short(angle * 180 / Math.PI)})"`);
+      this.#open(`transform="rotate(${short2(angle * 180 / Math.PI)})"`);
     }
     clip() {
       const id = `c${this.clips++}`;
@@ -3606,31 +3619,31 @@
       );
       const shift = this.textBaseline === "middle" ? Number(size) * 0.35 : 0;
       this.out.push(
-        `<text x="${short(x)}" y="${short(y + shift)}" font-family="${escaped(family)}" font-size="${size}" text-anchor="${ANCHOR[this.textAlign]}" fill="${escaped(String(this.fillStyle))}" xml:space="preserve">${escaped(text)}</text>`
+        `<text x="${short2(x)}" y="${short2(y + shift)}" font-family="${escaped(family)}" font-size="${size}" text-anchor="${ANCHOR[this.textAlign]}" fill="${escaped(String(this.fillStyle))}" xml:space="preserve">${escaped(text)}</text>`
       );
     }
     /** @param {number} x @param {number} y @param {number} w @param {number} h */
     fillRect(x, y, w, h) {
-      this.out.push(`<rect x="${short(x)}" y="${short(y)}" width="${short(Math.max(0, w))}" height="${short(Math.max(0, h))}" fill="${this.fillStyle}"/>`);
+      this.out.push(`<rect x="${short2(x)}" y="${short2(y)}" width="${short2(Math.max(0, w))}" height="${short2(Math.max(0, h))}" fill="${this.fillStyle}"/>`);
     }
     /** @param {number} x @param {number} y @param {number} w @param {number} h */
     strokeRect(x, y, w, h) {
-      this.out.push(`<rect x="${short(x)}" y="${short(y)}" width="${short(w)}" height="${short(h)}" fill="none" stroke="${this.strokeStyle}" stroke-width="${this.lineWidth}"/>`);
+      this.out.push(`<rect x="${short2(x)}" y="${short2(y)}" width="${short2(w)}" height="${short2(h)}" fill="none" stroke="${this.strokeStyle}" stroke-width="${this.lineWidth}"/>`);
     }
     beginPath() {
       this.path = "";
     }
     /** @param {number} x @param {number} y */
     moveTo(x, y) {
-      this.path += `M${short(x)} ${short(y)}`;
+      this.path += `M${short2(x)} ${short2(y)}`;
     }
     /** @param {number} x @param {number} y */
     lineTo(x, y) {
-      this.path += `L${short(x)} ${short(y)}`;
+      this.path += `L${short2(x)} ${short2(y)}`;
     }
     /** @param {number} x @param {number} y @param {number} w @param {number} h */
     rect(x, y, w, h) {
-      this.path += `M${short(x)} ${short(y)}h${short(w)}v${short(h)}h${short(-w)}z`;
+      this.path += `M${short2(x)} ${short2(y)}h${short2(w)}v${short2(h)}h${short2(-w)}z`;
     }
     closePath() {
       this.path += "z";
@@ -3643,7 +3656,7 @@
     }
     /** @param {string} address of a picture, as data @param {import("./view.js").Rect} box */
     picture(address, box) {
-      this.out.push(`<image href="${address}" x="${short(box.x)}" y="${short(box.y)}" width="${short(box.width)}" height="${short(box.height)}" style="image-rendering: pixelated"/>`);
+      this.out.push(`<image href="${address}" x="${short2(box.x)}" y="${short2(box.y)}" width="${short2(box.width)}" height="${short2(box.height)}" style="image-rendering: pixelated"/>`);
     }
     /** @param {string} title */
     text(title2) {
@@ -4860,7 +4873,7 @@ ${this.out.filter(Boolean).join("\n")}
       const at = reading() ? query ?? app.hover?.query ?? null : key ?? app.hover?.key ?? null;
       return at === null ? null : { layer, head, kind: reading() ? "row" : "column", at };
     }
-    function pair() {
+    function pair2() {
       const { query, key } = app.state;
       const hover = app.hover;
       return { query: hover?.query ?? query, key: hover?.key ?? key };
@@ -4932,7 +4945,7 @@ ${this.out.filter(Boolean).join("\n")}
       }
     }
     function tell() {
-      const { query, key } = pair();
+      const { query, key } = pair2();
       const choice2 = chosen2();
       const weight = weightOf(query, key);
       fill(
@@ -5380,9 +5393,9 @@ ${this.out.filter(Boolean).join("\n")}
     against(chosen2) {
       const theirs = new _Setting(chosen2, this.nQueries, this.nKeys);
       const extra = theirs.pairs(true).find(([query2, key2]) => !this.allows(query2, key2));
-      const pair = extra ?? this.pairs(true).find(([query2, key2]) => !theirs.allows(query2, key2));
-      if (!pair) throw new Error(`quiz: ${format(chosen2)} and ${format(this.pattern)} agree at these lengths`);
-      const [query, key] = pair;
+      const pair2 = extra ?? this.pairs(true).find(([query2, key2]) => !theirs.allows(query2, key2));
+      if (!pair2) throw new Error(`quiz: ${format(chosen2)} and ${format(this.pattern)} agree at these lengths`);
+      const [query, key] = pair2;
       const said = extra ? "It computes" : "It never computes";
       return `${said} q${query}·k${key}, but ${why(this.pattern, query, key)}.`;
     }
@@ -5420,7 +5433,7 @@ ${this.out.filter(Boolean).join("\n")}
     const { setting, scene } = made;
     const wrong = rng.choice(banned);
     const tempting = open.filter(([i, j]) => i === wrong[1] && j === wrong[0] || i === wrong[0]).slice(0, 2);
-    const rest = open.filter((pair) => !tempting.includes(pair));
+    const rest = open.filter((pair2) => !tempting.includes(pair2));
     const others = rng.sample(rest, rest.length);
     const pairs = [wrong, ...[...tempting, ...others].slice(0, 3)];
     rng.shuffle(pairs);
@@ -6239,9 +6252,9 @@ ${this.out.filter(Boolean).join("\n")}
       }
       if (progress.state === "working" && !progress.error && app.source.live) poll = setTimeout(() => void askScores(), POLL);
     }
-    const sort = select("Sort", "sort", [["", "by layer"], ...MEASURES.map(({ name, words: words2 }) => pair(name, `by ${words2}`))]);
+    const sort = select("Sort", "sort", [["", "by layer"], ...MEASURES.map(({ name, words: words2 }) => pair2(name, `by ${words2}`))]);
     const order = el("button", { type: "button", class: "sheet-order", click: () => keep({ up: app.state.more.up ? "" : "1" }) });
-    const only = select("Only heads with", "only", [["", "any score"], ...MEASURES.map(({ name, words: words2 }) => pair(name, words2))]);
+    const only = select("Only heads with", "only", [["", "any score"], ...MEASURES.map(({ name, words: words2 }) => pair2(name, words2))]);
     const least2 = el("input", {
       type: "number",
       step: "any",
@@ -6251,13 +6264,13 @@ ${this.out.filter(Boolean).join("\n")}
         if (least2.value === "" || Number.isFinite(Number(least2.value))) keep({ least: least2.value });
       }
     });
-    const pattern = select("Pattern", "pattern", [["", "any"], ...patterns.map((one) => pair(one, one))]);
+    const pattern = select("Pattern", "pattern", [["", "any"], ...patterns.map((one) => pair2(one, one))]);
     const told = el("span", { class: "sheet-told" });
     const found = el("p", { class: "sheet-found", role: "status", "data-testid": "sheet-found" });
     const state = el("p", { class: "sheet-state", "data-testid": "sheet-state" });
     const bar = el("canvas", { class: "sheet-bar", width: STEPS, height: 1, role: "img", "aria-label": "colours from little to much weight" });
     const room = el("div", { class: "sheet-room", "data-testid": "sheet" });
-    function pair(a, b) {
+    function pair2(a, b) {
       return [a, b];
     }
     function select(label, name, options) {
