@@ -68,9 +68,9 @@ export function visible(token, most = Infinity) {
   return shown;
 }
 
-/** A whole number with thin spaces between its thousands: 131 072. @param {number} value */
+/** A whole number with commas between its thousands, as on the command line: 131,072. @param {number} value */
 export function count(value) {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /**

@@ -293,7 +293,7 @@ export function mount(parent, app) {
         "dd",
         { "data-testid": "lesson-never", "data-count": never },
         el("b", {}, String(never)),
-        never ? ` · ${Math.round((100 * never) / (m * n))} % of all` : "",
+        never ? ` · ${Math.round((100 * never) / (m * n))}% of all` : "",
       ),
     );
     mark();
@@ -425,5 +425,5 @@ function sum({ reads, pattern, n, m }, total) {
   const terms = reads.map((keys) => String(keys.length));
   const written = (m > 10 ? [...terms.slice(0, 3), "…", terms[m - 1]] : terms).join(" + ");
   const formula = same(pattern, CAUSAL) && m === n ? ` = n(n + 1)/2 = ${n}·${n + 1}/2` : "";
-  return `${written}${formula} = ${total}`;
+  return `${written}${formula} =\u00a0${total}`;
 }

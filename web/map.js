@@ -161,7 +161,7 @@ export function mount(parent, app) {
       canvas.setAttribute("aria-label", `${title(scene)}. ${where(scene, sight(scene.view))}. ${clauses.join("; ")}.`);
     }
     const job = app.status?.jobs.find((one) => one.layer === app.state.layer && one.head === app.state.head);
-    const progress = job && job.total ? `, ${Math.floor((100 * job.done) / job.total)}\u202f%` : "";
+    const progress = job && job.total ? `, ${Math.floor((100 * job.done) / job.total)}%` : "";
     if (!missing) waitingSince = 0;
     else if (!waitingSince) {
       waitingSince = performance.now();

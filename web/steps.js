@@ -1,6 +1,8 @@
 // Steps: which call of the model a query row belongs to. The first call reads the prompt (prefill); after it a
 // decoder takes a row a step.
 
+import { count } from "./dom.js";
+
 /** @typedef {{kind: "prefill" | "decode" | "block", call: number, row: number, rows: number, decoded: number}} Step */
 
 /**
@@ -38,7 +40,7 @@ export function firstDecoded(steps) {
 
 /** A step in words. @param {Step} step */
 export function stepWords(step) {
-  if (step.kind === "decode") return `decode step ${step.decoded}, a row of its own`;
-  const place = `row ${step.row + 1} of ${step.rows}`;
-  return step.kind === "prefill" ? `prefill, ${place}` : `call ${step.call + 1}, ${place}`;
+  if (step.kind === "decode") return `decode step ${count(step.decoded)}, a row of its own`;
+  const place = `row ${count(step.row + 1)} of ${count(step.rows)}`;
+  return step.kind === "prefill" ? `prefill, ${place}` : `call ${count(step.call + 1)}, ${place}`;
 }

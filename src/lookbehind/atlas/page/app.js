@@ -444,7 +444,7 @@
     return shown2;
   }
   function count(value) {
-    return String(value).replace(/\B(?=(\d{3})+$)/g, " ");
+    return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
   }
   function number(value, digits = 3) {
     if (Number.isNaN(value)) return "none";
@@ -2147,7 +2147,7 @@
           "dd",
           { "data-testid": "lesson-never", "data-count": never },
           el("b", {}, String(never)),
-          never ? ` · ${Math.round(100 * never / (m * n))} % of all` : ""
+          never ? ` · ${Math.round(100 * never / (m * n))}% of all` : ""
         )
       );
       mark();
@@ -2264,7 +2264,7 @@
     const terms = reads.map((keys2) => String(keys2.length));
     const written = (m > 10 ? [...terms.slice(0, 3), "…", terms[m - 1]] : terms).join(" + ");
     const formula = same(pattern, CAUSAL) && m === n ? ` = n(n + 1)/2 = ${n}·${n + 1}/2` : "";
-    return `${written}${formula} = ${total}`;
+    return `${written}${formula} = ${total}`;
   }
 
   // mappage.js
@@ -3940,7 +3940,7 @@ ${this.out.filter(Boolean).join("\n")}
         canvas.setAttribute("aria-label", `${title(scene)}. ${where(scene, sight(scene.view))}. ${clauses2.join("; ")}.`);
       }
       const job = app.status?.jobs.find((one) => one.layer === app.state.layer && one.head === app.state.head);
-      const progress = job && job.total ? `, ${Math.floor(100 * job.done / job.total)} %` : "";
+      const progress = job && job.total ? `, ${Math.floor(100 * job.done / job.total)}%` : "";
       if (!missing) waitingSince = 0;
       else if (!waitingSince) {
         waitingSince = performance.now();
@@ -4142,9 +4142,9 @@ ${this.out.filter(Boolean).join("\n")}
     return call < 0 ? null : steps.slice(0, call).reduce((a, b) => a + b, 0);
   }
   function stepWords(step) {
-    if (step.kind === "decode") return `decode step ${step.decoded}, a row of its own`;
-    const place3 = `row ${step.row + 1} of ${step.rows}`;
-    return step.kind === "prefill" ? `prefill, ${place3}` : `call ${step.call + 1}, ${place3}`;
+    if (step.kind === "decode") return `decode step ${count(step.decoded)}, a row of its own`;
+    const place3 = `row ${count(step.row + 1)} of ${count(step.rows)}`;
+    return step.kind === "prefill" ? `prefill, ${place3}` : `call ${count(step.call + 1)}, ${place3}`;
   }
 
   // next.js
