@@ -14,6 +14,7 @@ const AGAIN = 2500; // ms until a sampled map is asked for again
 const SMALLEST = 96; // pixels of a small map
 const LARGEST = 208;
 const GAP = 20; // as in pages.css
+const NARROW = 150; // a name and a trait do not stand side by side below a map of less
 const POLL = 1500; // ms between questions for scores while they are being worked out
 
 /** @type {import("./app.js").Mount} */
@@ -284,7 +285,7 @@ export function mount(parent, app) {
     else if (progress.state === "working") {
       words.push(`working on the scores: ${count(progress.done)} of ${count(progress.total)} heads`);
     } else if (progress.state === "sampled") words.push("scores sampled: means over some of the queries");
-    if (sampled) words.push(`${count(sampled)} ${sampled === 1 ? "map" : "maps"} sampled, the exact ones follow`);
+    if (sampled) words.push(`${count(sampled)} ${sampled === 1 ? "map" : "maps"} sampled: open one to have it exact`);
     state.textContent = words.join("; ");
   }
 
@@ -324,6 +325,7 @@ export function mount(parent, app) {
     const abreast = Math.ceil(widest / Math.ceil(widest / fit));
     const side = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(free / abreast) - GAP));
     room.style.setProperty("--thumb", `${side}px`);
+    room.classList.toggle("narrow", side < NARROW);
   }
   const resized = new ResizeObserver(size);
   resized.observe(room);

@@ -52,6 +52,18 @@ def test_nothing_runs_off_the_side_and_everything_can_be_reached(on, width, heig
                 assert box["y"] >= 0 and box["y"] + box["height"] <= height, part
 
 
+def test_maps_do_not_move_when_the_scores_come(on):
+    page = on("", 1024, 600)
+    page.locator(".sheet-head").first.wait_for()
+    tops = page.evaluate(
+        """() => ["", "previous 0.631"].map((words) => {
+             for (const trait of document.querySelectorAll(".trait")) trait.textContent = words;
+             return [...document.querySelectorAll(".sheet-head")].map((one) => one.getBoundingClientRect().top);
+           })"""
+    )
+    assert tops[0] == tops[1]
+
+
 def test_a_narrow_map_has_its_legend_below_and_its_picture_holds_all_words(on):
     page = on("#/map/3/4?q=400&k=396", 390, 844)
     exact(page)

@@ -6173,6 +6173,7 @@ ${this.out.filter(Boolean).join("\n")}
   var SMALLEST = 96;
   var LARGEST = 208;
   var GAP2 = 20;
+  var NARROW2 = 150;
   var POLL = 1500;
   function mount8(parent, app) {
     const { tape } = app;
@@ -6408,7 +6409,7 @@ ${this.out.filter(Boolean).join("\n")}
       else if (progress.state === "working") {
         words2.push(`working on the scores: ${count(progress.done)} of ${count(progress.total)} heads`);
       } else if (progress.state === "sampled") words2.push("scores sampled: means over some of the queries");
-      if (sampled) words2.push(`${count(sampled)} ${sampled === 1 ? "map" : "maps"} sampled, the exact ones follow`);
+      if (sampled) words2.push(`${count(sampled)} ${sampled === 1 ? "map" : "maps"} sampled: open one to have it exact`);
       state.textContent = words2.join("; ");
     }
     room.addEventListener("keydown", (event) => {
@@ -6447,6 +6448,7 @@ ${this.out.filter(Boolean).join("\n")}
       const abreast = Math.ceil(widest / Math.ceil(widest / fit2));
       const side = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(free / abreast) - GAP2));
       room.style.setProperty("--thumb", `${side}px`);
+      room.classList.toggle("narrow", side < NARROW2);
     }
     const resized = new ResizeObserver(size);
     resized.observe(room);
