@@ -49,9 +49,12 @@ export function mount(parent, app) {
         value,
         checked: (app.state.more.by ?? "") === value,
         change: () => {
-          const more = { ...app.state.more, by: value };
+          const { query, key, more: kept } = app.state;
+          const more = { ...kept, by: value };
           if (!value) delete (/** @type {Record<string, string>} */ (more).by);
-          app.set({ more }, { push: true });
+          // The token that was chosen for the one is chosen for the other, unless another is pinned there.
+          const token = query === null ? key : query + offset;
+          app.set({ more, query: query ?? (token === null ? null : app.row(token)), key: key ?? (token === null || token >= n_keys ? null : token) }, { push: true });
         },
       }),
       el("span", {}, words),

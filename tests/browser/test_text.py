@@ -81,6 +81,19 @@ def test_turned_about_the_text_shows_who_reads_a_token(atlas, tape):
     assert abs(float(said) - weight) <= 6e-4 * weight
 
 
+def test_turning_about_keeps_the_token_that_was_chosen(atlas):
+    page = atlas(f"#/map/{LAYER}/{HEAD}?q=200")
+    page.get_by_label("what reads it").check(force=True)
+    expect(page.locator(".text-legend")).to_have_text("reads key 200; log scale")
+    expect_pin(page, 200)
+    page.reload()
+    expect(page.locator(".text-legend")).to_have_text("reads key 200; log scale")
+    page.goto("about:blank")
+    page = atlas(f"#/map/{LAYER}/{HEAD}?k=190&by=1")
+    page.get_by_label("what it reads").check(force=True)
+    expect(page.locator(".text-legend")).to_have_text("read by query 190; log scale")
+
+
 def test_only_the_lines_in_sight_are_elements(atlas, tape):
     page = atlas(f"#/map/{LAYER}/{HEAD}")
     page.locator(".text-line").first.wait_for()
