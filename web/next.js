@@ -182,7 +182,7 @@ export function mount(parent, app) {
         ? el(
             "p",
             { class: "next-came", "data-testid": "next-came" },
-            "came ",
+            "came next: ",
             el("span", { class: "token" }, named(came.token, came.id)),
             ` ${rank < 0 ? `beyond the first ${top.length}` : `rank ${rank + 1}`}, probability ${probability(came.p)}, loss ${number(came.p > 0 ? -Math.log(came.p) : Infinity)} nats`,
           )

@@ -170,9 +170,11 @@ export function paintTracks(pen, scene) {
     pen.fillStyle = theme.ink;
     pen.fillText(track.title, box.x, box.y - 22);
     pen.fillStyle = theme.soft;
-    pen.fillText("0", box.x, box.y - 8);
+    const some = track.blocks.n.some((n) => n > 0);
+    pen.fillText(some ? "0" : "none yet", box.x, box.y - 8);
     const named = pen.measureText(`${track.title} `).width;
     if (named + pen.measureText(track.unit).width <= layout.strip + 4) pen.fillText(track.unit, box.x + named, box.y - 22);
+    if (!some) return;
     pen.textAlign = "right";
     pen.fillText(number(track.high, 2), box.x + box.width, box.y - 8);
   });

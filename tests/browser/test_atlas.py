@@ -209,7 +209,7 @@ def test_stepping_shows_what_the_model_said_next(atlas, tape):
             assert number(re.findall(r"0?\.\d+|\d+e.\d+", row)[-1]) == pytest.approx(
                 one.probability, abs=6e-4
             )
-        expect(page.get_by_test_id("next-came")).to_contain_text("came")
+        expect(page.get_by_test_id("next-came")).to_contain_text("came next")
         step = page.get_by_test_id("next-step").inner_text()
         assert ("decode" in step) == (query >= first), step
         page.keyboard.press("ArrowRight")

@@ -610,9 +610,11 @@
       pen.fillStyle = theme2.ink;
       pen.fillText(track.title, box2.x, box2.y - 22);
       pen.fillStyle = theme2.soft;
-      pen.fillText("0", box2.x, box2.y - 8);
+      const some = track.blocks.n.some((n) => n > 0);
+      pen.fillText(some ? "0" : "none yet", box2.x, box2.y - 8);
       const named3 = pen.measureText(`${track.title} `).width;
       if (named3 + pen.measureText(track.unit).width <= layout.strip + 4) pen.fillText(track.unit, box2.x + named3, box2.y - 22);
+      if (!some) return;
       pen.textAlign = "right";
       pen.fillText(number(track.high, 2), box2.x + box2.width, box2.y - 8);
     });
@@ -4304,7 +4306,7 @@ ${this.out.filter(Boolean).join("\n")}
         came ? el(
           "p",
           { class: "next-came", "data-testid": "next-came" },
-          "came ",
+          "came next: ",
           el("span", { class: "token" }, named2(came.token, came.id)),
           ` ${rank < 0 ? `beyond the first ${top.length}` : `rank ${rank + 1}`}, probability ${probability(came.p)}, loss ${number(came.p > 0 ? -Math.log(came.p) : Infinity)} nats`
         ) : el("p", { class: "next-came" }, "The text ends here: no token came.")
