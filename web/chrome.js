@@ -20,6 +20,7 @@ const KEYS = [
   ["click", "pin a query and a key; again to unpin"],
   ["shift + arrow keys", "move the pinned query and key"],
   [", and .", "step to the query before and after"],
+  [":250 in the search field", "token 250"],
   ["arrow keys in the text", "move the pin from token to token"],
   ["Esc", "unpin"],
   ["[ and ]", "previous and next head"],

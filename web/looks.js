@@ -12,14 +12,16 @@ import { nice } from "./scale.js";
  * @property {"row" | "column"} kind
  * @property {number} at the query row, or the key
  *
- * Its weights by position in the text, NaN where nothing was computed, and the ends of the scale that shows them.
- * @typedef {{values: Float32Array, low: number, high: number}} Look
+ * Its weights by position in the text, NaN where nothing was computed; the ends of the scale that shows them; and
+ * where the largest are.
+ * @typedef {{values: Float32Array, low: number, high: number, largest: number[]}} Look
  */
 
 const KEPT = 24; // one of 131,072 keys is half a megabyte
 const SHADES = 48;
 const DECADES = 4; // the most that a scale spans
 const SAMPLE = 4096; // weights that the low end is fitted to
+const NAMED = 3; // of the largest weights
 
 /** @param {Choice} choice */
 export const nameOf = ({ layer, head, kind, at }) => `${layer}/${head}/${kind}/${at}`;
@@ -60,7 +62,7 @@ export class Looks {
     const first = kind === "row" ? 0 : this.offset;
     const placed = new Float32Array(this.length).fill(NaN);
     placed.set(values.subarray(0, this.length - first), first);
-    return { values: placed, ...fitted(placed) };
+    return { values: placed, ...fitted(placed), largest: largest(placed) };
   }
 }
 
@@ -79,6 +81,18 @@ export function fitted(values) {
   const small = some.length ? some[Math.floor(some.length / 20)] : 0;
   const low = small > 0 ? 10 ** Math.floor(Math.log10(small) + 1e-6) : 0;
   return { low: Math.min(Math.max(low, high / 10 ** DECADES), high / 10), high };
+}
+
+/** Where the largest weights are, the largest first. @param {Float32Array} values */
+export function largest(values) {
+  /** @type {number[]} */
+  const found = [];
+  values.forEach((value, at) => {
+    if (!(value > (found.length < NAMED ? 0 : values[found[NAMED - 1]]))) return;
+    found.splice(NAMED - 1, 1);
+    found.splice(found.filter((one) => values[one] >= value).length, 0, at);
+  });
+  return found;
 }
 
 /** The shade of a weight. @param {Look} look @param {number} value */

@@ -1,4 +1,4 @@
-// Search: where words occur in a text of tokens, whatever their case and wherever tokens begin.
+// Search: where words occur in a text of tokens, whatever their case and wherever tokens begin; ":250" is token 250.
 
 import { least } from "./lines.js";
 
@@ -29,7 +29,7 @@ export class Search {
   }
 
   /**
-   * Looks for words; the match one is then at is the first from a token on, or the first of all.
+   * Looks for words, or for the token of a number; the match one is then at is the first from a token on, or the first of all.
    *
    * @param {string} words
    * @param {number} from
@@ -39,7 +39,11 @@ export class Search {
     this.reached = false;
     const first = [];
     const last = [];
-    if (this.sought) {
+    const token = Number(/^:(\d+)$/.exec(words)?.[1] ?? NaN);
+    if (token < this.tokens.length) {
+      first.push(token);
+      last.push(token);
+    } else if (this.sought) {
       this.whole ??= joined(this.tokens);
       const { text, starts } = this.whole;
       const size = this.sought.length;

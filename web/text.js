@@ -67,7 +67,7 @@ export function mount(parent, app) {
   );
   const field = el("input", {
     type: "search",
-    placeholder: "Search the text",
+    placeholder: "Search, or :250 for token 250",
     "aria-label": "Search the text",
     maxlength: 200,
     spellcheck: false,
@@ -208,12 +208,12 @@ export function mount(parent, app) {
       where,
       ...neighbours(tokens, "query", "reads", query === null ? null : query + offset, query === app.state.query),
       ...neighbours(tokens, "key", "is read", key, key === app.state.key),
-      el("dt", {}, "weight"),
-      el(
-        "dd",
-        { "data-testid": "text-weight" },
-        weight === null ? "–" : Number.isNaN(weight) ? "never computed" : number(weight, 4),
-      ),
+      ...(weight === null && choice && colours?.name === nameOf(choice)
+        ? most(colours.look)
+        : [
+            el("dt", {}, "weight"),
+            el("dd", { "data-testid": "text-weight" }, weight === null ? "–" : Number.isNaN(weight) ? "never computed" : number(weight, 4)),
+          ]),
     );
     low.textContent = colours ? tickText(colours.look.low) : "";
     high.textContent = colours ? tickText(colours.look.high) : "";
@@ -225,6 +225,14 @@ export function mount(parent, app) {
       legend.textContent = `${choice.kind === "row" ? "read by query" : "reads key"} ${count(at)}; log scale`;
       if (colours?.name !== nameOf(choice)) legend.textContent += " …";
     }
+  }
+
+  /** The largest weights of a row or column, and where they are: as many as there is room for. @param {import("./looks.js").Look} look */
+  function most({ values, largest }) {
+    return [
+      el("dt", {}, "weight ", el("small", {}, "most")),
+      el("dd", { "data-testid": "text-most", class: "most" }, ...largest.map((at) => el("span", {}, el("b", {}, count(at)), ` ${visible(tokens[at], 8)} ${number(values[at], 2)}`))),
+    ];
   }
 
   /** @param {number | null} query @param {number | null} key */

@@ -38,9 +38,24 @@ def test_search_finds_what_is_in_the_text(atlas, tape):
             expect(found).to_have_text(f"{len(expected)} of {len(expected)}")
             expect_pin(page, tokens[-1])
         expect(page.locator(".text-line .match.now").first).to_be_visible()
+    field.fill(":123")
+    field.press("Enter")
+    expect_pin(page, 123)
     field.fill("zzz-not-there")
     expect(found).to_have_text("no match")
     expect(page.locator(".text-line .match")).to_have_count(0)
+
+
+def test_what_a_query_reads_most_is_named(atlas, tape):
+    query = 300
+    page = atlas(f"#/map/{LAYER}/{HEAD}?q={query}")
+    weights = tape.weights(LAYER, HEAD, query)
+    said = page.get_by_test_id("text-most")
+    for key in weights.argsort(descending=True)[:3].tolist():
+        expect(said).to_contain_text(re.compile(rf"{key} .*? {float(weights[key]):.2g}"))
+    page.evaluate("() => { location.hash += '&k=299' }")
+    expect(page.get_by_test_id("text-weight")).to_have_text(re.compile(r"^[\d.e\u2212]+$"))
+    expect(said).to_have_count(0)
 
 
 def test_keys_move_the_cursor_and_then_the_pin(atlas, tape):
@@ -76,7 +91,7 @@ def test_turned_about_the_text_shows_who_reads_a_token(atlas, tape):
     reader = page.locator(f'.text-line [data-token="{key + 3}"]').first
     reader.hover()
     weight = float(tape.weights(LAYER, HEAD, key + 3)[key])
-    expect(page.get_by_test_id("text-weight")).not_to_have_text("–")
+    expect(page.get_by_test_id("text-weight")).to_have_text(re.compile(r"^[\d.e\u2212]+$"))
     said = page.get_by_test_id("text-weight").inner_text().replace("\u2212", "-")
     assert abs(float(said) - weight) <= 6e-4 * weight
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Looks, fitted, inks, shadeOf } from "../looks.js";
+import { Looks, fitted, inks, largest, shadeOf } from "../looks.js";
 import { luminance } from "../palette.js";
 
 const ask = (/** @type {Partial<import("../looks.js").Choice>} */ more) => ({ layer: 1, head: 2, kind: /** @type {const} */ ("row"), at: 3, ...more });
@@ -59,4 +59,11 @@ test("words on every shade have a contrast of 4.5 at least", () => {
       assert.ok(contrast >= 4.5, `${colour}: ${contrast}`);
     });
   }
+});
+
+test("the largest weights are named, whatever their order, and none where nothing was computed", () => {
+  assert.deepEqual(largest(Float32Array.of(NaN, 0.1, 0.4, 0, 0.2, 0.25, NaN)), [2, 5, 4]);
+  assert.deepEqual(largest(Float32Array.of(0.5, 0.5, 0.1, 0.5, 0.5)), [0, 1, 3]);
+  assert.deepEqual(largest(Float32Array.of(NaN, 0, 1)), [2]);
+  assert.deepEqual(largest(Float32Array.of(NaN, 0)), []);
 });

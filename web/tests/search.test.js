@@ -28,6 +28,14 @@ test("it begins at what is in sight, goes round, and first goes to where it is",
   assert.equal(search.at, 0);
 });
 
+test("a colon and a number are a token, where there is one", () => {
+  const search = new Search(["a", ":7", "b"]);
+  search.find(":2", 0);
+  assert.deepEqual([[...search.first], [...search.last], search.at], [[2], [2], 0]);
+  search.find(":7", 0);
+  assert.deepEqual([...search.first], [1]);
+});
+
 test("no words and no match", () => {
   const search = new Search(tokens);
   search.find("", 0);

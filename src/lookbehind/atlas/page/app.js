@@ -686,6 +686,7 @@
     ["click", "pin a query and a key; again to unpin"],
     ["shift + arrow keys", "move the pinned query and key"],
     [", and .", "step to the query before and after"],
+    [":250 in the search field", "token 250"],
     ["arrow keys in the text", "move the pin from token to token"],
     ["Esc", "unpin"],
     ["[ and ]", "previous and next head"],
@@ -908,8 +909,8 @@
      * @returns {Promise<Float32Array>}
      */
     async pixels(z, row0, key0, height, width, lens, signal) {
-      const largest = lens.pool === "max";
-      const out = new Float64Array(height * width).fill(largest ? -Infinity : 0);
+      const largest2 = lens.pool === "max";
+      const out = new Float64Array(height * width).fill(largest2 ? -Infinity : 0);
       const counts = new Float64Array(height * width);
       const lastRow = Math.min(this.rows, row0 + height * 2 ** z);
       const lastKey = Math.min(this.keys, key0 + width * 2 ** z);
@@ -923,7 +924,7 @@
             const value = above === null ? s : above === -Infinity ? 0 : Math.exp(s - above);
             const at = base + (key - key0 >> z);
             counts[at] += 1;
-            if (!largest) out[at] += value;
+            if (!largest2) out[at] += value;
             else if (value > out[at]) out[at] = value;
           }
         });
@@ -982,17 +983,17 @@
     }
   };
   function frameOf(index, values, rows2, columns, signed) {
-    let largest = 0;
+    let largest2 = 0;
     let low = Infinity;
     let high = -Infinity;
     for (const value of values) {
       if (!Number.isFinite(value)) continue;
-      largest = Math.max(largest, Math.abs(value));
+      largest2 = Math.max(largest2, Math.abs(value));
       if (!signed && value <= 0) continue;
       low = Math.min(low, value);
       high = Math.max(high, value);
     }
-    const lift = largest > 0 ? Math.floor(Math.log2(largest)) + 1 - 15 : 0;
+    const lift = largest2 > 0 ? Math.floor(Math.log2(largest2)) + 1 - 15 : 0;
     const multiplier = 2 ** Math.min(Math.max(lift, -120), 100);
     const halves = new Uint16Array(values.length);
     for (let at = 0; at < values.length; at++) halves[at] = half(values[at] / multiplier);
@@ -4365,6 +4366,7 @@ ${this.out.filter(Boolean).join("\n")}
   var SHADES = 48;
   var DECADES2 = 4;
   var SAMPLE2 = 4096;
+  var NAMED = 3;
   var nameOf2 = ({ layer, head, kind, at }) => `${layer}/${head}/${kind}/${at}`;
   var Looks = class {
     /**
@@ -4398,7 +4400,7 @@ ${this.out.filter(Boolean).join("\n")}
       const first2 = kind === "row" ? 0 : this.offset;
       const placed = new Float32Array(this.length).fill(NaN);
       placed.set(values.subarray(0, this.length - first2), first2);
-      return { values: placed, ...fitted2(placed) };
+      return { values: placed, ...fitted2(placed), largest: largest(placed) };
     }
   };
   function fitted2(values) {
@@ -4410,6 +4412,15 @@ ${this.out.filter(Boolean).join("\n")}
     const small = some.length ? some[Math.floor(some.length / 20)] : 0;
     const low = small > 0 ? 10 ** Math.floor(Math.log10(small) + 1e-6) : 0;
     return { low: Math.min(Math.max(low, high / 10 ** DECADES2), high / 10), high };
+  }
+  function largest(values) {
+    const found = [];
+    values.forEach((value, at) => {
+      if (!(value > (found.length < NAMED ? 0 : values[found[NAMED - 1]]))) return;
+      found.splice(NAMED - 1, 1);
+      found.splice(found.filter((one) => values[one] >= value).length, 0, at);
+    });
+    return found;
   }
   function shadeOf({ low, high }, value) {
     if (value <= low) return 0;
@@ -4742,7 +4753,7 @@ ${this.out.filter(Boolean).join("\n")}
       return this.first[this.at];
     }
     /**
-     * Looks for words; the match one is then at is the first from a token on, or the first of all.
+     * Looks for words, or for the token of a number; the match one is then at is the first from a token on, or the first of all.
      *
      * @param {string} words
      * @param {number} from
@@ -4752,7 +4763,11 @@ ${this.out.filter(Boolean).join("\n")}
       this.reached = false;
       const first2 = [];
       const last = [];
-      if (this.sought) {
+      const token = Number(/^:(\d+)$/.exec(words2)?.[1] ?? NaN);
+      if (token < this.tokens.length) {
+        first2.push(token);
+        last.push(token);
+      } else if (this.sought) {
         this.whole ??= joined(this.tokens);
         const { text, starts } = this.whole;
         const size = this.sought.length;
@@ -4836,7 +4851,7 @@ ${this.out.filter(Boolean).join("\n")}
     );
     const field = el("input", {
       type: "search",
-      placeholder: "Search the text",
+      placeholder: "Search, or :250 for token 250",
       "aria-label": "Search the text",
       maxlength: 200,
       spellcheck: false,
@@ -4956,12 +4971,10 @@ ${this.out.filter(Boolean).join("\n")}
         where2,
         ...neighbours(tokens, "query", "reads", query === null ? null : query + offset, query === app.state.query),
         ...neighbours(tokens, "key", "is read", key, key === app.state.key),
-        el("dt", {}, "weight"),
-        el(
-          "dd",
-          { "data-testid": "text-weight" },
-          weight === null ? "–" : Number.isNaN(weight) ? "never computed" : number(weight, 4)
-        )
+        ...weight === null && choice2 && colours?.name === nameOf2(choice2) ? most(colours.look) : [
+          el("dt", {}, "weight"),
+          el("dd", { "data-testid": "text-weight" }, weight === null ? "–" : Number.isNaN(weight) ? "never computed" : number(weight, 4))
+        ]
       );
       low.textContent = colours ? tickText(colours.look.low) : "";
       high.textContent = colours ? tickText(colours.look.high) : "";
@@ -4973,6 +4986,12 @@ ${this.out.filter(Boolean).join("\n")}
         legend.textContent = `${choice2.kind === "row" ? "read by query" : "reads key"} ${count(at)}; log scale`;
         if (colours?.name !== nameOf2(choice2)) legend.textContent += " …";
       }
+    }
+    function most({ values, largest: largest2 }) {
+      return [
+        el("dt", {}, "weight ", el("small", {}, "most")),
+        el("dd", { "data-testid": "text-most", class: "most" }, ...largest2.map((at) => el("span", {}, el("b", {}, count(at)), ` ${visible(tokens[at], 8)} ${number(values[at], 2)}`)))
+      ];
     }
     function weightOf(query, key) {
       if (query === null || key === null || !colours) return null;
