@@ -58,7 +58,8 @@ def test_maps_do_not_move_when_the_scores_come(on):
     tops = page.evaluate(
         """() => ["", "previous 0.631"].map((words) => {
              for (const trait of document.querySelectorAll(".trait")) trait.textContent = words;
-             return [...document.querySelectorAll(".sheet-head")].map((one) => one.getBoundingClientRect().top);
+             const heads = [...document.querySelectorAll(".sheet-head")];
+             return heads.map((one) => one.getBoundingClientRect().top);
            })"""
     )
     assert tops[0] == tops[1]
