@@ -2,6 +2,7 @@
 
 import { write } from "./address.js";
 import { count, el, fill } from "./dom.js";
+import { isDark } from "./palette.js";
 import { KNOWN } from "./tracks.js";
 
 /** @typedef {import("./address.js").State} State */
@@ -114,7 +115,7 @@ export function chrome(parent, app) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement) return;
     if (event.key === "?") help();
-    else if (event.key === "d") dress(chosen() === "dark" || (chosen() === "auto" && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark");
+    else if (event.key === "d") dress(isDark() ? "light" : "dark");
   });
   addEventListener("beforeprint", () => {
     const { dataset } = document.documentElement;

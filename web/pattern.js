@@ -41,7 +41,7 @@ const WRITTEN = /** @type {const} */ ({
 });
 
 /** The patterns there are, as they are written. */
-export const PRIMITIVES = Object.values(WRITTEN);
+const PRIMITIVES = Object.values(WRITTEN);
 
 const DEPTH = 50; // far beyond any pattern a person writes; keeps hostile text off the call stack's limit
 const DIGITS = 15; // whole numbers of a double

@@ -136,7 +136,7 @@ function fractions(count, root) {
 }
 
 /** @param {Uint8Array} bytes @returns {Uint8Array} */
-export function sha512(bytes) {
+function sha512(bytes) {
   const rounds = fractions(80, 3n);
   const hash = fractions(8, 2n);
   const padded = new Uint8Array(Math.ceil((bytes.length + 17) / 128) * 128);

@@ -11,7 +11,7 @@ import { allowed, format } from "./pattern.js";
 const PLURAL = { comes: "come", is: "are", lies: "lie" };
 
 /** A whole number with its thousands told apart. @param {number} n */
-export function grouped(n) {
+function grouped(n) {
   return n.toLocaleString("en-US");
 }
 

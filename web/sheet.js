@@ -1,7 +1,7 @@
 // The contact sheet: every head of every layer as a small map on one scale, to sort, to sift and to open.
 
 import { Card, HIGH, LOW, broken } from "./card.js";
-import { count, el, fill, number } from "./dom.js";
+import { choice, count, el, fill, number } from "./dom.js";
 import { MEASURES, measureOf } from "./measures.js";
 import { STEPS, isDark, ramp } from "./palette.js";
 import { tickText } from "./scale.js";
@@ -136,9 +136,7 @@ export function mount(parent, app) {
 
   /** @param {string} label @param {string} name @param {[string, string][]} options */
   function select(label, name, options) {
-    const made = el("select", { name, "aria-label": label, change: () => keep({ [name]: made.value }) });
-    for (const [value, words] of options) made.append(el("option", { value }, words));
-    return made;
+    return choice(label, options, "", (value) => keep({ [name]: value }));
   }
 
   /** @param {Record<string, string>} patch */
@@ -304,10 +302,8 @@ export function mount(parent, app) {
   });
 
   const offTheme = app.on("theme", recolour);
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", recolour);
   function recolour() {
-    const colours = words32(ramp(isDark()));
+    const colours = new Uint32Array(ramp(isDark()).buffer);
     const pen = /** @type {CanvasRenderingContext2D} */ (bar.getContext("2d"));
     const image = pen.createImageData(STEPS, 1);
     new Uint32Array(image.data.buffer).set(colours);
@@ -346,7 +342,6 @@ export function mount(parent, app) {
       resized.disconnect();
       offTheme();
       offCards();
-      scheme.removeEventListener("change", recolour);
     },
   };
 }
@@ -377,9 +372,4 @@ function vertical(links, from, by) {
     }
   });
   return best;
-}
-
-/** A ramp as RGBA words. @param {Uint8ClampedArray<ArrayBuffer>} rgba @returns {Uint32Array<ArrayBuffer>} */
-function words32(rgba) {
-  return new Uint32Array(rgba.buffer);
 }

@@ -379,8 +379,6 @@ export function mount(parent, app) {
     if (failed && app.alive) want();
   });
   const offTheme = app.on("theme", recolour);
-  const scheme = matchMedia("(prefers-color-scheme: dark)");
-  scheme.addEventListener("change", recolour);
   function recolour() {
     shades = inks(isDark());
     for (const piece of roll.pieces()) piece.shade = -2;
@@ -427,7 +425,6 @@ export function mount(parent, app) {
       offHover();
       offStatus();
       offTheme();
-      scheme.removeEventListener("change", recolour);
       roll.destroy();
       clearTimeout(settling);
       clearTimeout(resting);

@@ -459,6 +459,97 @@
     return value.toFixed(Math.min(places, 6));
   }
 
+  // palette.js
+  var RAMP = [
+    [253, 240, 212],
+    [219, 219, 160],
+    [168, 201, 130],
+    [108, 183, 127],
+    [56, 159, 135],
+    [27, 133, 140],
+    [24, 106, 138],
+    [38, 78, 129],
+    [42, 53, 107],
+    [37, 32, 73]
+  ];
+  var AROUND_LIGHT = [
+    [16, 52, 105],
+    [44, 98, 158],
+    [104, 151, 199],
+    [178, 203, 226],
+    [243, 241, 236],
+    [243, 205, 157],
+    [221, 148, 73],
+    [176, 95, 20],
+    [107, 54, 8]
+  ];
+  var AROUND_DARK = [
+    [178, 214, 250],
+    [120, 172, 222],
+    [76, 124, 175],
+    [53, 76, 103],
+    [44, 46, 51],
+    [99, 72, 43],
+    [164, 108, 44],
+    [222, 156, 79],
+    [255, 216, 166]
+  ];
+  var STEPS = 256;
+  function ramp(dark, diverging = false) {
+    const anchors = diverging ? dark ? AROUND_DARK : AROUND_LIGHT : dark ? [...RAMP].reverse() : RAMP;
+    const rgba = new Uint8ClampedArray(STEPS * 4);
+    for (let step = 0; step < STEPS; step++) {
+      const at = step / (STEPS - 1) * (anchors.length - 1);
+      const first2 = Math.min(Math.floor(at), anchors.length - 2);
+      for (let c = 0; c < 3; c++) {
+        rgba[4 * step + c] = anchors[first2][c] + (at - first2) * (anchors[first2 + 1][c] - anchors[first2][c]);
+      }
+      rgba[4 * step + 3] = 255;
+    }
+    return rgba;
+  }
+  var inkOn = (luminance2) => luminance2 > 0.179 ? "#000000" : "#ffffff";
+  function luminance(rgba, step) {
+    const linear = (c) => {
+      const v = rgba[4 * step + c] / 255;
+      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    };
+    return 0.2126 * linear(0) + 0.7152 * linear(1) + 0.0722 * linear(2);
+  }
+  var LIGHT = {
+    paper: "#ffffff",
+    ink: "#262a30",
+    soft: "#626871",
+    rule: "#c3c6cb",
+    hatch: "#d6d8dc",
+    empty: "#f4f4f2",
+    pin: "#c2410c",
+    hover: "#262a30",
+    band: "#c9d5d8",
+    line: "#186a8a",
+    veil: "rgba(255, 255, 255, 0.9)",
+    left: "rgba(226, 222, 214, 0.92)"
+  };
+  var DARK = {
+    paper: "#17181b",
+    ink: "#e6e4df",
+    soft: "#a0a3a8",
+    rule: "#44474d",
+    hatch: "#3a3d42",
+    empty: "#1d1f22",
+    pin: "#ff8a5c",
+    hover: "#f2f0ea",
+    band: "#34444a",
+    line: "#6cb7a0",
+    veil: "rgba(23, 24, 27, 0.88)",
+    left: "rgba(58, 55, 50, 0.92)"
+  };
+  var theme = (dark) => dark ? DARK : LIGHT;
+  function isDark() {
+    const chosen2 = document.documentElement.dataset.theme;
+    return chosen2 ? chosen2 === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
   // view.js
   var LARGEST_CELL = 168;
   var toX = (view, key) => view.plot.x + view.plot.width / 2 + (key - view.x) * view.scale;
@@ -765,7 +856,7 @@
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement) return;
       if (event.key === "?") help();
-      else if (event.key === "d") dress(chosen2() === "dark" || chosen2() === "auto" && matchMedia("(prefers-color-scheme: dark)").matches ? "light" : "dark");
+      else if (event.key === "d") dress(isDark() ? "light" : "dark");
     });
     addEventListener("beforeprint", () => {
       const { dataset } = document.documentElement;
@@ -1018,97 +1109,6 @@
     const rest = value - floor;
     if (rest > 0.5 || rest === 0.5 && floor % 2 === 1) return floor + 1;
     return floor;
-  }
-
-  // palette.js
-  var RAMP = [
-    [253, 240, 212],
-    [219, 219, 160],
-    [168, 201, 130],
-    [108, 183, 127],
-    [56, 159, 135],
-    [27, 133, 140],
-    [24, 106, 138],
-    [38, 78, 129],
-    [42, 53, 107],
-    [37, 32, 73]
-  ];
-  var AROUND_LIGHT = [
-    [16, 52, 105],
-    [44, 98, 158],
-    [104, 151, 199],
-    [178, 203, 226],
-    [243, 241, 236],
-    [243, 205, 157],
-    [221, 148, 73],
-    [176, 95, 20],
-    [107, 54, 8]
-  ];
-  var AROUND_DARK = [
-    [178, 214, 250],
-    [120, 172, 222],
-    [76, 124, 175],
-    [53, 76, 103],
-    [44, 46, 51],
-    [99, 72, 43],
-    [164, 108, 44],
-    [222, 156, 79],
-    [255, 216, 166]
-  ];
-  var STEPS = 256;
-  function ramp(dark, diverging = false) {
-    const anchors = diverging ? dark ? AROUND_DARK : AROUND_LIGHT : dark ? [...RAMP].reverse() : RAMP;
-    const rgba = new Uint8ClampedArray(STEPS * 4);
-    for (let step = 0; step < STEPS; step++) {
-      const at = step / (STEPS - 1) * (anchors.length - 1);
-      const first2 = Math.min(Math.floor(at), anchors.length - 2);
-      for (let c = 0; c < 3; c++) {
-        rgba[4 * step + c] = anchors[first2][c] + (at - first2) * (anchors[first2 + 1][c] - anchors[first2][c]);
-      }
-      rgba[4 * step + 3] = 255;
-    }
-    return rgba;
-  }
-  var inkOn = (luminance2) => luminance2 > 0.179 ? "#000000" : "#ffffff";
-  function luminance(rgba, step) {
-    const linear = (c) => {
-      const v = rgba[4 * step + c] / 255;
-      return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    };
-    return 0.2126 * linear(0) + 0.7152 * linear(1) + 0.0722 * linear(2);
-  }
-  var LIGHT = {
-    paper: "#ffffff",
-    ink: "#262a30",
-    soft: "#626871",
-    rule: "#c3c6cb",
-    hatch: "#d6d8dc",
-    empty: "#f4f4f2",
-    pin: "#c2410c",
-    hover: "#262a30",
-    band: "#c9d5d8",
-    line: "#186a8a",
-    veil: "rgba(255, 255, 255, 0.9)",
-    left: "rgba(226, 222, 214, 0.92)"
-  };
-  var DARK = {
-    paper: "#17181b",
-    ink: "#e6e4df",
-    soft: "#a0a3a8",
-    rule: "#44474d",
-    hatch: "#3a3d42",
-    empty: "#1d1f22",
-    pin: "#ff8a5c",
-    hover: "#f2f0ea",
-    band: "#34444a",
-    line: "#6cb7a0",
-    veil: "rgba(23, 24, 27, 0.88)",
-    left: "rgba(58, 55, 50, 0.92)"
-  };
-  var theme = (dark) => dark ? DARK : LIGHT;
-  function isDark() {
-    const chosen2 = document.documentElement.dataset.theme;
-    return chosen2 ? chosen2 === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   }
 
   // scale.js
@@ -5111,8 +5111,6 @@ ${this.out.filter(Boolean).join("\n")}
       if (failed && app.alive) want();
     });
     const offTheme = app.on("theme", recolour);
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", recolour);
     function recolour() {
       shades = inks(isDark());
       for (const piece of roll.pieces()) piece.shade = -2;
@@ -5158,7 +5156,6 @@ ${this.out.filter(Boolean).join("\n")}
         offHover();
         offStatus();
         offTheme();
-        scheme.removeEventListener("change", recolour);
         roll.destroy();
         clearTimeout(settling);
         clearTimeout(resting);
@@ -6298,9 +6295,7 @@ ${this.out.filter(Boolean).join("\n")}
       return [a, b];
     }
     function select(label, name, options) {
-      const made = el("select", { name, "aria-label": label, change: () => keep({ [name]: made.value }) });
-      for (const [value, words2] of options) made.append(el("option", { value }, words2));
-      return made;
+      return choice(label, options, "", (value) => keep({ [name]: value }));
     }
     function keep(patch) {
       const more = { ...app.state.more, ...patch };
@@ -6450,10 +6445,8 @@ ${this.out.filter(Boolean).join("\n")}
       links[to]?.focus();
     });
     const offTheme = app.on("theme", recolour);
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", recolour);
     function recolour() {
-      const colours = words32(ramp(isDark()));
+      const colours = new Uint32Array(ramp(isDark()).buffer);
       const pen = (
         /** @type {CanvasRenderingContext2D} */
         bar.getContext("2d")
@@ -6491,7 +6484,6 @@ ${this.out.filter(Boolean).join("\n")}
         resized.disconnect();
         offTheme();
         offCards();
-        scheme.removeEventListener("change", recolour);
       }
     };
   }
@@ -6518,9 +6510,6 @@ ${this.out.filter(Boolean).join("\n")}
       }
     });
     return best;
-  }
-  function words32(rgba) {
-    return new Uint32Array(rgba.buffer);
   }
 
   // main.js
