@@ -98,6 +98,25 @@ def test_the_background_waits_for_viewers_and_gives_way_to_them(work):
     assert done == ["first", "background begins", "viewer", "background ends"]
 
 
+def test_a_pass_behind_others_gives_way_to_those_that_go_first(work):
+    done: list[str] = []
+    gate = Gate(work)
+
+    def last() -> None:
+        first.append(asked(work, done, "first", background=1))
+        later.append(asked(work, done, "later", background=0))
+        work.give_way(behind=0)
+        done.append("last ends")
+
+    first: list = []
+    later: list = []
+    job = work.ask("last", last, CHEAP + 1, background=0)
+    gate.open.set()
+    job.future.result(5)
+    later[0].future.result(5)
+    assert done == ["first", "last ends", "later"]
+
+
 def test_a_long_job_of_a_viewer_gives_way_to_cheaper_ones(work):
     done: list[str] = []
     gate = Gate(work)

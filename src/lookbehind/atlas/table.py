@@ -20,6 +20,7 @@ from lookbehind.tape import Layer, Tape
 EXACT = 1 << 30  # products of a layer that are all looked at: a few seconds
 SAMPLE = 1 << 28  # products of a sample
 AT_ONCE = 1 << 22  # products between two chances for viewers
+_TURN = 0  # among the passes: behind the maps of the heads that are looked at
 
 
 class Table:
@@ -40,7 +41,7 @@ class Table:
             rows = [row for at in sorted(self._rows) for row in self._rows[at]]
         if not begun:
             for at in range(self._tape.n_layers):
-                self._work.ask(("heads", at), partial(self._layer, at), AT_ONCE, background=0)
+                self._work.ask(("heads", at), partial(self._layer, at), AT_ONCE, background=_TURN)
         total = sum(layer.n_heads for layer in self._tape.layers)
         ended = len(rows) == total or self._failed is not None
         state = ("sampled" if self._sampled else "ready") if ended else "working"
@@ -60,7 +61,7 @@ class Table:
 
     def _parts(self, layer: Layer) -> Iterator[slice]:
         for part in stretches(layer):
-            self._work.give_way()
+            self._work.give_way(behind=_TURN)
             yield part
 
 

@@ -109,11 +109,12 @@ class Work:
             self._turn.notify_all()
         job.future.cancel()
 
-    def give_way(self, to: int | None = None) -> None:
+    def give_way(self, to: int | None = None, behind: int | None = None) -> None:
         """Called by a long job now and then: does what viewers wait for first, on the same thread.
 
         Args:
             to: only jobs that cost less than this; any viewer's job unless given.
+            behind: by a background job, the number of its pass: passes that go first are done as well.
 
         Raises:
             StoppedError: the queue was stopped; end at once.
@@ -122,7 +123,7 @@ class Work:
             with self._turn:
                 if self._stopped:
                     raise StoppedError
-                job = self._take(lambda one: one.background is None and (to is None or one.cost < to))
+                job = self._take(lambda one: _first(one, to, behind))
             if job is None:
                 return
             self._do(job)
@@ -208,6 +209,12 @@ class Work:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _first(job: Job, to: int | None, behind: int | None) -> bool:
+    if job.background is None:
+        return to is None or job.cost < to
+    return behind is not None and job.background > behind
 
 
 def _cheap(job: Job) -> bool:
