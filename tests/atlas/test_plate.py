@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lookbehind.atlas.plate import Plate, position_ticks
+from lookbehind.atlas.plate import Plate, lengths, position_ticks
 from lookbehind.errors import InputError
 from lookbehind.pattern import Causal, Window
 from tests.atlas.plates import plate
@@ -10,6 +10,7 @@ from tests.atlas.plates import plate
 def test_facts_state_pattern_lengths_and_products():
     found = plate(6, Causal() & Window(2))
     assert found.facts() == "causal & window(2)  ·  6 queries x 6 keys  ·  11 of 36 products computed"
+    assert lengths(Causal().spans(1)) == "1 query x 1 key"
     assert found.reading() == "one cell is one weight p_ij = exp(s_ij - lse_i)"
 
 

@@ -102,7 +102,7 @@ class Plate:
         if self.first_key or self.first_query:
             where = f"  ·  from query {self.first_query:,} and key {self.first_key:,}"
         return (
-            f"{spans.describe()}{where}  ·  {spans.n_queries:,} queries x {spans.n_keys:,} keys  ·  "
+            f"{spans.describe()}{where}  ·  {lengths(spans)}  ·  "
             f"{spans.count():,} of {cells:,} products computed"
         )
 
@@ -117,6 +117,12 @@ class Plate:
     def token(self, position: int) -> str | None:
         """The token at a position of the text."""
         return self.tokens[position] if self.tokens is not None and 0 <= position < len(self.tokens) else None
+
+
+def lengths(spans: Spans) -> str:
+    """How many queries and keys, in words."""
+    queries, keys = spans.n_queries, spans.n_keys
+    return f"{queries:,} {'query' if queries == 1 else 'queries'} x {keys:,} {'key' if keys == 1 else 'keys'}"
 
 
 def check_head(tape: Tape, layer: int, head: int) -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from lookbehind.atlas import ink
 from lookbehind.atlas.palette import INK, PAPER, RULE, SOFT_INK
-from lookbehind.atlas.plate import Plate
+from lookbehind.atlas.plate import Plate, lengths
 from lookbehind.atlas.scale import Scale
 from lookbehind.errors import InputError
 
@@ -44,7 +44,7 @@ def draw(
     top = _MARGIN + _TITLE + _TEXT + 20 + 2 * _TEXT + 20
     step_x, step_y = _SIDE + _GAP, _SIDE + _SMALL + 8 + _GAP
     first = rows[0][0]
-    reading = f"{first.spans.n_queries:,} queries x {first.spans.n_keys:,} keys; {first.reading()}"
+    reading = f"{lengths(first.spans)}; {first.reading()}"
     wide = max(
         left + columns * step_x - _GAP,
         _MARGIN + ink.width(title, _TITLE),
