@@ -109,6 +109,19 @@ def test_turning_about_keeps_the_token_that_was_chosen(atlas):
     expect(page.locator(".text-legend")).to_have_text("read by query 190; log scale")
 
 
+def test_the_text_stays_where_it_is_from_step_to_step(atlas):
+    page = atlas(f"#/map/{LAYER}/{HEAD}?q=120")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    rows, heights = set(), set()
+    for query in range(120, 136):
+        expect(page.locator(".next-after")).to_contain_text(str(query))
+        expect(page.locator(".next-body")).not_to_have_class(re.compile("waiting"))
+        rows.add(page.get_by_test_id("next-top").locator("tr").count())
+        heights.add(page.get_by_test_id("text").evaluate("one => one.clientHeight"))
+        page.keyboard.press(".")
+    assert rows == {10, 11} and len(heights) == 1
+
+
 def test_only_the_lines_in_sight_are_elements(atlas, tape):
     page = atlas(f"#/map/{LAYER}/{HEAD}")
     page.locator(".text-line").first.wait_for()
