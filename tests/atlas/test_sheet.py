@@ -15,6 +15,18 @@ def test_a_sheet_has_a_row_a_layer_and_a_column_a_head():
     assert tall.height > small.height + 2 * 200
 
 
+@pytest.mark.parametrize(
+    ("layers", "heads", "across"),
+    [(1, 16, 16), (1, 17, 9), (1, 64, 16), (2, 64, 16), (6, 64, 22), (28, 56, 56), (1, 1, 1)],
+)
+def test_many_heads_of_few_layers_take_several_lines(layers, heads, across):
+    image = sheet.draw([[plate(3)] * heads] * layers, "All heads", {(0, heads - 1): "last"})
+    lines = -(-heads // across)
+    assert image.width < 500 + across * 226 or across < 4
+    assert abs(image.height - (layers * lines * (251 + 30 * (lines > 1)) + 400)) < 100
+    assert image.width <= max(16 * 226 + 500, 2.2 * image.height)
+
+
 def test_layers_may_have_different_numbers_of_heads():
     sheet.draw([[plate(300)] * 2, [plate(3)] * 5], "All heads")
 
