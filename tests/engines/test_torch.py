@@ -321,6 +321,23 @@ def test_infinities_and_nan_do_what_they_do_in_the_reference(where, odd):
             assert error(scores[0].maps[how], value) < 1e-12, (pattern, how)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("n_keys", [5, 64])
+@pytest.mark.parametrize("where", ["q", "k"])
+def test_scores_that_are_not_finite_do_not_vanish_in_fused_attention(where, n_keys, odd, dtype):
+    """Of a query that is NaN the kernel makes an output and an lse of 0 over a few keys."""
+    generator = torch.Generator().manual_seed(1)
+    lengths = {"q": 5, "k": n_keys, "v": n_keys}
+    inputs = {name: torch.randn(1, 2, n, 16, generator=generator).to(dtype) for name, n in lengths.items()}
+    inputs[where][:, 0, 2, 3] = odd
+    for pattern in (Full(), Causal()):
+        found = attend(**inputs, pattern=pattern)
+        expected = attend(**inputs, pattern=pattern, engine="reference")
+        for one, right in zip(found, expected, strict=True):
+            assert error(one, right) < TOLERANCE[dtype], pattern
+
+
 def test_a_large_lse_does_not_round_the_largest_score():
     q = torch.randn(1, 2, 20, 8)
     expected = observe(q, q, torch.zeros(1, 2, 20), Causal(), max_score=True, engine="reference").max_score

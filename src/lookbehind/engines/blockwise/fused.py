@@ -26,18 +26,23 @@ def attempt(problem: Problem) -> tuple[torch.Tensor, torch.Tensor] | None:
     if before != problem.n_keys and not _masks_right(problem):
         return None
     q, k, v, width = _same_width(q, k, v)
-    if before == problem.n_keys:
-        out, lse = _cpu(q, k, v, problem.scale, causal=False)
-    else:
-        # The kernel's triangle starts top-left. Keys before it are read by every query: a second, full
-        # call, and the two halves of each softmax are put together by their lse.
-        out, lse = _cpu(q, k[:, :, before:], v[:, :, before:], problem.scale, causal=True)
-        if before:
-            head = _cpu(q, k[:, :, :before], v[:, :, :before], problem.scale, causal=False)
-            out, lse = _joined((out, lse), head)
-    if bool(lse.isnan().any()):  # as it has where a score is infinite
+    # The kernel's triangle starts top-left. Keys before it are read by every query: a second, full call, and
+    # the two parts of each softmax are put together by their lse.
+    parts = [_cpu(q, k[:, :, :before], v[:, :, :before], problem.scale, causal=False)] if before else []
+    if before < problem.n_keys:
+        parts.append(_cpu(q, k[:, :, before:], v[:, :, before:], problem.scale, causal=True))
+    if any(_doubtful(lse) for _, lse in parts):
         return None
+    out, lse = parts[0] if len(parts) == 1 else _joined(*parts)
     return out[..., :width].contiguous(), lse.contiguous()
+
+
+def _doubtful(lse: torch.Tensor) -> bool:
+    """Whether some score may not have been finite: the kernel may have made an output of 0 of that.
+
+    Over a few keys a query that is NaN has an lse of 0 there, too.
+    """
+    return not bool((lse.isfinite() & (lse != 0)).all())
 
 
 def _masks_right(problem: Problem) -> bool:
