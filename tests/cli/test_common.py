@@ -45,6 +45,16 @@ def test_no_text_is_said_in_words(tmp_path, text, name, content, words):
         read_text(text, tmp_path / name if name else None)
 
 
+def test_a_text_without_an_end_is_not_read_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "_LONGEST", 100_000)
+    (tmp_path / "a.txt").write_text("x" * 100_000)
+    assert len(read_text(None, tmp_path / "a.txt")) == 100_000
+    (tmp_path / "a.txt").write_text("x" * 100_001)
+    for path in [tmp_path / "a.txt", *(one for one in [common.Path("/dev/zero")] if one.exists())]:
+        with pytest.raises(InputError, match=f"{path.name}: holds more than 0.1 MB; give a shorter text"):
+            read_text(None, path)
+
+
 def test_what_a_model_says_does_not_act_on_the_terminal():
     assert harmless("a\tb\n é\x1b[2J\x07") == "a\tb\n é\\x1b[2J\\x07"
 

@@ -133,6 +133,20 @@ def test_without_a_standard_output_it_runs():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes it")
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        ("explain --file -", 2, "lookbehind: -: it is empty; give at least one token to read\n"),
+        ("quiz", 0, ""),
+    ],
+)
+def test_without_a_standard_input_it_is_empty(arguments, code, error):
+    command = f"{sys.executable} -m lookbehind {arguments} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, error)
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 def test_a_locale_without_the_letters_of_a_triangle_gets_them_in_utf_8(encoding):
     done = subprocess.run(

@@ -124,4 +124,6 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A locale without the letters of a triangle would end it in a traceback, a pipe's as well.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if sys.stdin is None:  # closed from the start: there is nothing to read, as in an empty file
+        sys.stdin = io.TextIOWrapper(io.BytesIO())
     app()

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,8 @@ from rich.console import Console
 
 from lookbehind import checks
 from lookbehind.errors import InputError, LookbehindError
+
+_LONGEST = 1 << 28  # bytes of a text: more than any model reads, and an end to a device that has none
 
 
 class _Console(Console):
@@ -128,14 +130,18 @@ def read_text(text: str | None, file: Path | None) -> str:
     """The text of a verb: its argument, or a file's content.
 
     Raises:
-        InputError: both or neither is given, the file cannot be read as UTF-8 text, or the text is empty.
+        InputError: both or neither is given, the file cannot be read as UTF-8 text or has no end, or the text
+            is empty.
     """
     if (text is None) == (file is None):
         got = "neither" if text is None else "both"
         raise InputError(f"text: give a text or --file, one of the two; got {got}")
     if file is not None:
         try:
-            content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+            with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
+                content = source.read(_LONGEST + 1)
+            if len(content) > _LONGEST:
+                raise InputError(f"{file}: holds more than {size(_LONGEST)}; give a shorter text")
             text = content.decode("utf-8")
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror}); give a text file") from error
