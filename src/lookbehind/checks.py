@@ -123,8 +123,9 @@ def device(value: object) -> torch.device:
         found = torch.device(value)  # pyright: ignore[reportArgumentType]
         torch.empty(0, device=found)
         return found
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:  # the last of builds without CUDA
-        reason = (str(error).strip().splitlines() or [""])[0]
+    # The last two of builds without CUDA, and without what a device of another maker needs.
+    except (TypeError, ValueError, RuntimeError, AssertionError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0].split(". ")[0]
         raise InputError(f"device: {shown(value)} is none here ({reason})") from None
 
 

@@ -91,6 +91,10 @@ def test_a_model_is_moved_and_switched_where_that_is_asked():
         set_up(model, None, "sideways")
     with pytest.raises(InputError, match="device: 'nowhere' is none here"):
         set_up(model, "nowhere", None)
+    for device, words in (("hpu", "is none here"), ("vulkan", "is none here"), ("meta", "no numbers")):
+        with pytest.raises(InputError, match=f"^device: .*{device}.* {words}") as told:
+            set_up(model, device, None)
+        assert len(str(told.value)) < 160
     with pytest.raises(
         InputError, match="attn: Linear is no model of transformers, which alone can be switched"
     ):

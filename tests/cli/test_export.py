@@ -125,7 +125,9 @@ def test_ranges(text, part):
     assert read_range("keys", text) == part
 
 
-@pytest.mark.parametrize("text", ["3", "-1:2", "a:b", "1:2:3", "٣:"])
+@pytest.mark.parametrize(
+    "text", ["3", "-1:2", "a:b", "1:2:3", "٣:", pytest.param("0:" + "9" * 5000, id="long")]
+)
 def test_what_is_no_range_is_refused(text):
     with pytest.raises(InputError, match="give a range of positions as first:end"):
         read_range("keys", text)

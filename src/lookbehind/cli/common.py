@@ -191,7 +191,7 @@ def set_up(model: Any, device: str | None, attn: str | None) -> None:
     """Moves a model to where it is to run, and switches how it computes attention; None changes nothing.
 
     Raises:
-        InputError: there is no such device here, or the model has nothing to switch.
+        InputError: there is no such device here, or none that computes, or the model has nothing to switch.
         CannotRunError: the device cannot hold the model, or the model does not take that implementation.
     """
     name = type(model).__name__
@@ -207,6 +207,8 @@ def set_up(model: Any, device: str | None, attn: str | None) -> None:
             raise CannotRunError(f"attn: {name} does not take {attn} ({_brief(error)})") from error
     if device is not None:
         place = checks.device(device)
+        if place.type == "meta":
+            raise InputError("device: meta holds no numbers to compute with; choose another, or leave it out")
         try:
             model.to(place)
         except RuntimeError as error:  # out of memory, or weights that stay where they are

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookbehind import checks
 from lookbehind.cli.common import JsonOption, console, print_json, working
 from lookbehind.errors import InputError
 
@@ -89,7 +90,7 @@ def read_heads(text: str) -> list[tuple[int, int]]:
     for part in text.split(","):
         layer, dot, head = part.strip().partition(".")
         if not (dot and all(one.isascii() and one.isdecimal() and len(one) < 7 for one in (layer, head))):
-            raise InputError(f"heads {text!r}: give them as layer.head, as in 1.0,3.4")
+            raise InputError(f"heads {checks.shown(text)}: give them as layer.head, as in 1.0,3.4")
         found.append((int(layer), int(head)))
     return found
 
@@ -99,6 +100,9 @@ def read_range(name: str, text: str | None) -> slice:
     if text is None:
         return slice(None)
     first, colon, last = text.partition(":")
-    if not colon or not all(part == "" or (part.isascii() and part.isdecimal()) for part in (first, last)):
-        raise InputError(f"{name} {text!r}: give a range of positions as first:end, as in 100:140")
+    fits = (part == "" or (part.isascii() and part.isdecimal() and len(part) < 19) for part in (first, last))
+    if not colon or not all(fits):
+        raise InputError(
+            f"{name} {checks.shown(text)}: give a range of positions as first:end, as in 100:140"
+        )
     return slice(int(first) if first else None, int(last) if last else None)

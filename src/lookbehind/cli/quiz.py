@@ -10,10 +10,11 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from lookbehind import checks
 from lookbehind.cli.common import JsonOption, console, print_json
 from lookbehind.errors import InputError
 from lookbehind.questions import LETTERS, Question
-from lookbehind.quiz import KINDS, generate
+from lookbehind.quiz import KINDS, MOST, generate
 
 _GAP = 4  # columns between drawings side by side
 
@@ -45,6 +46,7 @@ def quiz(
     """
     if answers is not None and (not as_json or reveal):
         raise InputError("--answers: grades in --json mode, without --reveal")
+    checks.whole("count", count, 0, MOST)
     if seed is None:
         if answers is not None:
             raise InputError("--answers: give the --seed of the questions they answer")
