@@ -74,7 +74,6 @@ class Head:
 
 
 COLUMNS = tuple(field.name for field in fields(Head))
-MEASURES = COLUMNS[3:]
 
 
 @dataclass(frozen=True)
