@@ -150,18 +150,12 @@ def unfit(layer: Layer, head: int) -> str | None:
 
 def taken(spans: Spans, rows: Ints, keys: slice = EVERY_KEY) -> Spans:
     """Spans of chosen rows and a range of keys, renumbered from 0; the offset is that of the first row."""
-    low, high, _ = keys.indices(spans.n_keys)
-    counts = spans.row_ptr[rows + 1] - spans.row_ptr[rows]
-    ends = np.cumsum(counts)
-    at = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(spans.row_ptr[rows] - ends + counts, counts)
-    starts = np.maximum(spans.starts[at], low) - low
-    stops = np.minimum(spans.stops[at], high) - low
-    kept = starts < stops
-    before = np.zeros(len(kept) + 1, dtype=np.int64)
-    np.cumsum(kept, out=before[1:])
-    row_ptr = before[np.concatenate([[0], ends])] if len(rows) else np.zeros(1, dtype=np.int64)
-    offset = spans.offset - low + (int(rows[0]) if len(rows) else 0)
-    return Spans(len(rows), high - low, offset, row_ptr, starts[kept], stops[kept])
+    first, counts = spans.row_ptr[rows], spans.row_ptr[rows + 1] - spans.row_ptr[rows]
+    row_ptr = np.append(0, np.cumsum(counts))
+    at = np.arange(row_ptr[-1]) + np.repeat(first - row_ptr[:-1], counts)
+    offset = spans.offset + (int(rows[0]) if len(rows) else 0)
+    chosen = Spans(len(rows), spans.n_keys, offset, row_ptr, spans.starts[at], spans.stops[at])
+    return chosen.region(keys=keys)
 
 
 def filled(spans: Spans, tall: int, wide: int) -> Spans:
