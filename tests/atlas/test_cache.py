@@ -42,6 +42,20 @@ def test_what_is_finished_is_found_again_by_the_next_one(tmp_path):
     second.close()
 
 
+def test_files_used_longest_ago_are_closed_and_opened_again(tmp_path, monkeypatch):
+    """A process has a bounded number of them, and its server needs some."""
+    monkeypatch.setattr(module, "FILES", 2)
+    cache = Cache(tmp_path, "a" * 64, silent)
+    keys = [Key(0, head, Lens()) for head in range(5)]
+    sheaves = [filled(cache, key, (1 + key.head) / 8) for key in keys]
+    assert [sheaf.get(SPOT) is None for sheaf in sheaves] == [True, True, False, False, False]
+    for key in keys:
+        found = cache.find(key, 5)
+        assert found is not None and found.get(SPOT) == frame((1 + key.head) / 8)
+    cache.close()
+    assert len(list(tmp_path.iterdir())) == 5
+
+
 def test_what_was_not_finished_is_gone(tmp_path):
     place = tmp_path / "run.tape.atlas"
     cache, other = Cache(place, "a" * 64, silent), Cache(place, "a" * 64, silent)

@@ -21,6 +21,7 @@ from lookbehind.atlas.sheaf import DamagedError, Key, Sheaf, Spot
 
 LIMIT = 2 << 30  # bytes of files of one tape
 IN_MEMORY = 96 << 20  # bytes of tiles where no file can be written
+FILES = 64  # finished ones held open: some systems give a process 256 in all
 _NAME = re.compile(r"[0-9a-f]{0,16}-\d+-\d+-[a-z]+-\d+-[01]\.tiles", re.ASCII)
 _ABANDONED = 3600.0  # seconds after which a file that was never finished is a dead process's
 
@@ -69,7 +70,7 @@ class Cache:
                 return None  # made again, and replaced
             with suppress(OSError):  # a cache that may only be read is as good
                 os.utime(path)
-            self._open[key] = sheaf
+            self._hold(sheaf)
             return sheaf
 
     def begin(self, key: Key, base: int) -> Sheaf:
@@ -84,7 +85,7 @@ class Cache:
                     sheaf.begin(self._directory / name)
                 except OSError as error:
                     self._give_up(error)
-            self._open[key] = sheaf
+            self._hold(sheaf)
             return sheaf
 
     def put(self, sheaf: Sheaf, spot: Spot, frame: Frame) -> None:
@@ -126,6 +127,14 @@ class Cache:
             if self._directory is not None:
                 with suppress(OSError):
                     self._directory.rmdir()
+
+    def _hold(self, sheaf: Sheaf) -> None:
+        """Take it in, and close the files used longest ago: whoever asks for one has it opened again."""
+        self._open[sheaf.key] = sheaf
+        stored = [one for one in self._open.values() if one.stored]
+        for one in stored[:-FILES]:
+            del self._open[one.key]
+            one.close()
 
     def _path(self, key: Key) -> Path:
         assert self._directory is not None

@@ -99,6 +99,11 @@ class Sheaf:
         return spot in self._held or spot in self._places
 
     @property
+    def stored(self) -> bool:
+        """Whether all is there, in a file."""
+        return self.finished and self._file is not None
+
+    @property
     def bytes_held(self) -> int:
         """Bytes of tiles in memory."""
         return sum(len(frame.payload) for frame in list(self._held.values()))
