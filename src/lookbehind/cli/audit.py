@@ -76,7 +76,7 @@ def audit(
     dtype: Annotated[
         str | None,
         typer.Option(
-            "--dtype", help="float32, bfloat16 or float16; its own if left out.", show_default=False
+            "--dtype", help="float32, bfloat16, float16 or float64; its own if left out.", show_default=False
         ),
     ] = None,
     device: DeviceOption = None,
