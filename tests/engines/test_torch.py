@@ -338,6 +338,18 @@ def test_scores_that_are_not_finite_do_not_vanish_in_fused_attention(where, n_ke
             assert error(one, right) < TOLERANCE[dtype], pattern
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_one_number_that_is_not_finite_is_found(dtype):
+    numbers = torch.randn(2, 3, 70, 5).to(dtype)
+    assert tiles.finite(numbers) and tiles.finite(numbers[:0]) and tiles.finite(numbers[..., ::2])
+    assert tiles.finite(torch.full((9,), torch.finfo(dtype).max, dtype=dtype))
+    for odd in (math.nan, math.inf, -math.inf):
+        for place in (0, 1049, 2099):
+            one = numbers.clone()
+            one.view(-1)[place] = odd
+            assert not tiles.finite(one), (odd, place)
+
+
 def test_a_large_lse_does_not_round_the_largest_score():
     q = torch.randn(1, 2, 20, 8)
     expected = observe(q, q, torch.zeros(1, 2, 20), Causal(), max_score=True, engine="reference").max_score

@@ -19,7 +19,7 @@ import torch
 from lookbehind.engines.blockwise import fused
 from lookbehind.engines.blockwise.reductions import Bench, Result, Tile, chosen
 from lookbehind.engines.blockwise.strips import Strip, each_strip
-from lookbehind.engines.blockwise.tiles import LOG2E, NEVER, Scores
+from lookbehind.engines.blockwise.tiles import LOG2E, NEVER, Scores, finite
 from lookbehind.engines.observation import Observation, Wants
 from lookbehind.engines.problem import Problem
 from lookbehind.engines.sinks import folded, folded_lse
@@ -93,7 +93,7 @@ def _softmax(problem: Problem, with_output: bool) -> tuple[torch.Tensor, torch.T
     width = problem.v.shape[3] if with_output and problem.v is not None else 0
     out = scores.zeros(problem.n_queries, width).to(problem.q.dtype)
     lse = scores.zeros(problem.n_queries).fill_(-math.inf)
-    odd = width > 0 and problem.v is not None and not bool(problem.v.isfinite().all())
+    odd = width > 0 and problem.v is not None and not finite(problem.v)
 
     def softmax(strip: Strip) -> None:
         # A running maximum, and sums of exp2(s - maximum) that are rescaled as it grows.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from lookbehind.engines.blockwise.tiles import finite
 from lookbehind.engines.problem import Problem, keys_before_triangle
 
 
@@ -52,7 +53,7 @@ def _masks_right(problem: Problem) -> bool:
     multiplies values by the weights of 0 of queries that do not read them.
     """
     assert problem.v is not None
-    return problem.scale >= torch.finfo(problem.dtype).tiny and bool(problem.v.isfinite().all())
+    return problem.scale >= torch.finfo(problem.dtype).tiny and finite(problem.v)
 
 
 def _same_width(
