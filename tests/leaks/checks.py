@@ -103,13 +103,13 @@ def length(run: Runner, n: int, expect: Any) -> float:
 
 
 def reach(run: Runner, n: int, expect: Any) -> float | None:
-    """LB104: 1 where influence is not what the config's windows and chunks compose to, else 0."""
+    """LB104: 1 where influence, on the first layer or on all, is not what the config declares, else 0."""
     config = run.config
     window, chunk = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
     if not window and not chunk:
         return None
     i, j = torch.arange(n)[:, None], torch.arange(n)
-    declared = torch.eye(n, dtype=torch.bool)
+    declared = [torch.eye(n, dtype=torch.bool)]  # what so many of the first layers reach
     kinds = (
         getattr(config, "layer_types", None) or ["sliding_attention" if window else "chunked_attention"] * 2
     )
@@ -119,16 +119,21 @@ def reach(run: Runner, n: int, expect: Any) -> float | None:
             one = one & (j > i - window)
         elif kind == "chunked_attention":
             one = one & (j // chunk == i // chunk)
-        declared = (one.long() @ declared.long()) > 0
-    seen = torch.zeros(n, n, dtype=torch.bool)
+        declared.append((one.long() @ declared[-1].long()) > 0)
+    first: list[torch.Tensor] = []
+    hook = run.model.blocks[0].register_forward_hook(lambda block, given, output: first.append(output))
+    seen = torch.zeros(2, n, n, dtype=torch.bool)
     for seed in range(2):
         x = ids(seed, n)
         base = run(x)
         for at in range(n):
             y = x.clone()
             y[:, at] = (y[:, at] + 1 + seed) % 31
-            seen[:, at] |= (run(y) - base)[0].abs().amax(-1) > 1e-12
-    return float((seen & (j <= i) != declared).any())
+            seen[1, :, at] |= (run(y) - base)[0].abs().amax(-1) > 1e-12
+            seen[0, :, at] |= (first.pop() - first[0])[0].abs().amax(-1) > 1e-12
+        first.clear()
+    hook.remove()
+    return float((seen & (j <= i) != torch.stack((declared[1], declared[-1]))).any())
 
 
 def _decode(run: Runner, x: torch.Tensor, pieces: list[int], cache: Any = None) -> torch.Tensor:

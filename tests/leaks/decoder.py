@@ -114,7 +114,7 @@ def rotate(x: Tensor, positions: Tensor, base: float = 100.0) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention. `place`, `scores`, `allowed` and `weigh` are the places to cheat."""
+    """Grouped-query attention. `place`, `scores`, `allowed`, `weigh` and `merge` are the places to cheat."""
 
     def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ class Attention(nn.Module):
         k, v = (t.repeat_interleave(self.heads // self.kv, 1) for t in (k, v))
         scores = self.scores(q, k, view, slots)
         weights = self.weigh(scores, self.allowed(view, slots, places))
-        return self.o((weights @ v).transpose(1, 2).flatten(-2))
+        return self.o(self.merge(weights @ v))
 
     def keep(self, k: Tensor, v: Tensor, view: View) -> tuple[Tensor, ...]:
         return view.cache.keep(self.layer, k, v, view.slots, view.positions)
@@ -188,6 +188,10 @@ class Attention(nn.Module):
             return scores.softmax(-1)
         sinks = self.sinks[None, :, None, None].expand(*scores.shape[:-1], 1)
         return torch.cat((scores, sinks), -1).softmax(-1)[..., :-1]
+
+    def merge(self, y: Tensor) -> Tensor:
+        """The heads' outputs [B, H, n, D] side by side: [B, n, H * D]."""
+        return y.transpose(1, 2).flatten(-2)
 
 
 class MLP(nn.Module):

@@ -83,7 +83,7 @@ def _watched(run, x):
 
         def hook(module, given, output, path=path):
             output = output[0] if isinstance(output, tuple) else getattr(output, "logits", output)
-            if isinstance(output, torch.Tensor) and output.shape[:2] == x.shape and path:
+            if isinstance(output, torch.Tensor) and output.ndim == 3 and output.shape[:2] == x.shape and path:
                 seen.append((path, output.double()))
 
         hooks.append(module.register_forward_hook(hook))
