@@ -20,6 +20,15 @@ def test_what_cannot_be_crossed_is_said():
     ]
 
 
+def test_a_length_below_which_no_keys_are_selected_is_one_to_cross():
+    model = honest(max_position_embeddings=9000)
+    model.config.index_topk = 26
+    assert make_plan(Subject(model)).length == 55
+    model.config.index_topk = 2048
+    (note,) = make_plan(Subject(model)).notes
+    assert note.startswith("index_topk=2048, not crossed at n = 24: give a length of 2056")
+
+
 def test_no_length_is_advised_that_the_model_has_no_positions_for():
     (note,) = make_plan(Subject(honest(sliding_window=100, max_position_embeddings=100))).notes
     assert note == "sliding_window=100, not crossed at n = 100: shrink it in the config"

@@ -24,6 +24,8 @@ _PERIODS = (
     "window_size",
     "attention_window_size",
     "window",
+    "index_topk",  # how many keys are selected: fewer are not selected from
+    "keep_window_size",
     "original_max_position_embeddings",
 )
 _ORIGIN = "model = ...  # the model audited here"
