@@ -5,6 +5,7 @@ from lookbehind.auditor.difference import distance
 from lookbehind.auditor.evidence import decide
 from lookbehind.auditor.subject import Subject
 from tests.auditor.models import OnlyHalf, honest
+from tests.leaks.decoder import Attention, decoder
 
 
 def ids(n=16):
@@ -69,6 +70,27 @@ class Refuses(nn.Module):
 
     def mixed(self, x):
         return x + x.roll(-1, 1)
+
+
+class HalfPositions(Attention):
+    """Positions are compared in the model's dtype, which in bfloat16 takes 259 for 260."""
+
+    def reach(self, i, j):
+        return j.to(self.q.weight.dtype) <= i.to(self.q.weight.dtype)
+
+
+def test_positions_that_a_dtype_cannot_hold_are_no_rounding():
+    model = decoder(mixer={1: HalfPositions}, max_position_embeddings=512)(0).to(torch.bfloat16)
+    subject, before = Subject(model), ids(266)
+    after = before.clone()
+    after[0, 260:] = (before[0, 260:] + 1) % 31
+
+    def run():
+        return subject.logits(before)[0, :260], subject.logits(after)[0, :260]
+
+    found = decide(subject, run, same_shape=True)
+    assert (found.verdict, found.dtype) == ("leak", "float64")
+    assert found.bad is not None and found.bad.nonzero().tolist() == [[259]]
 
 
 def test_where_float64_cannot_run_the_gradient_is_asked():

@@ -40,6 +40,15 @@ def test_wide_runs_in_float64_and_believes_otherwise():
     assert torch.get_default_dtype() == torch.float32
 
 
+def test_wide_rounds_whole_numbers_as_the_dtype_does():
+    at = torch.arange(300)
+    with wide(Subject(honest().to(torch.bfloat16))):
+        for cast in (at.bfloat16(), at.to(torch.bfloat16), at.type(torch.bfloat16)):
+            assert cast[257] == 256 and cast.untyped_storage().nbytes() == 8 * 300
+        assert at.float()[257] == 257 and at.to(torch.int32)[257] == 257
+        assert at.type() == "torch.LongTensor"
+
+
 def test_wide_is_left_after_an_error():
     model = honest()
     try:

@@ -22,6 +22,7 @@ from lookbehind.auditor.subject import Subject, UncoveredError
 
 _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 _CASTS = {"float", "half", "bfloat16"}
+_TO = {"to", "type", *_CASTS}
 _ITEMSIZE = torch.Tensor.itemsize.__get__  # pyright: ignore
 _DTYPE = torch.Tensor.dtype.__get__  # pyright: ignore
 
@@ -124,7 +125,10 @@ def _eager_experts(module: torch.nn.Module) -> Generator[None]:
 
 
 class _WideCasts(TorchFunctionMode):
-    """Casts to a narrow dtype, as norms and softmax write them, go to float64; `.dtype` answers `own`."""
+    """Casts to a narrow dtype, as norms and softmax write them, go to float64; `.dtype` answers `own`.
+
+    Whole numbers are rounded as the dtype rounds them first.
+    """
 
     def __init__(self, own: torch.dtype) -> None:
         super().__init__()
@@ -140,6 +144,10 @@ class _WideCasts(TorchFunctionMode):
         if func == torch.Tensor.element_size or func == _ITEMSIZE:
             return self.own.itemsize if torch.Tensor.is_floating_point(args[0]) else func(*args)
         name = getattr(func, "__name__", "")
+        if name in _TO and args and isinstance(args[0], torch.Tensor) and not _real(args[0]):
+            # A position that the dtype cannot hold is another position, however precise what follows is.
+            found = func(*args, **kwargs)
+            return found.double() if _real(found) else found
         if name in _CASTS and args and isinstance(args[0], torch.Tensor):
             return args[0].double()
         if any(one in _NARROW for one in (*args, *kwargs.values()) if isinstance(one, torch.dtype)):
@@ -148,6 +156,10 @@ class _WideCasts(TorchFunctionMode):
         if name in ("_grouped_mm", "grouped_mm"):
             return _grouped(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and torch.Tensor.is_floating_point(value)
 
 
 def _widened(value: Any) -> Any:
