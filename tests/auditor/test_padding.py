@@ -138,3 +138,18 @@ def test_a_pattern_that_counts_from_the_first_token_has_no_room_on_the_left():
     assert amounts(prefix, 12, "right") == [5, 1]
     told = {outcome.rule: outcome for outcome in check(subject, prefix)}["LB301"]
     assert (told.verdict, "no room" in told.reason) == ("not covered", True)
+
+
+class KeptMask(Attention):
+    """A mask is made once for each shape, whatever padding it was made for."""
+
+    def allowed(self, view, slots, places):
+        masks = self.__dict__.setdefault("masks", {})
+        return masks.setdefault(view.positions.shape, super().allowed(view, slots, places))
+
+
+def test_what_an_earlier_call_left_behind_is_told_and_not_shown_as_if_it_were_none():
+    found = checked(decoder(mixer={1: KeptMask}, model=Masked)(0))["LB301"]
+    assert found.failed and found.reproducer is None
+    assert found.reason.endswith("by itself it does not: calls before it leave something on the model")
+    assert checked(decoder(model=IgnoredAlone)(0))["LB301"].reproducer is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from lookbehind.auditor.parting import parting
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.report import Culprit, Outcome
+from lookbehind.auditor.state import forgotten
 from lookbehind.auditor.subject import Subject, UncoveredError
 
 _LARGE = 1 << 31  # parameters times tokens of one row: above, rows are no longer than they must be
@@ -122,6 +124,11 @@ def weigh(subject: Subject, plan: Plan, rule: str | None, comparisons: Sequence[
     One that the model cannot run at all is left out, with its reason. An interrupt leaves what was found by
     then as what `rule` came to; None where a difference would be no finding.
     """
+    with forgotten(subject.model):
+        return _weighed(subject, plan, rule, comparisons)
+
+
+def _weighed(subject: Subject, plan: Plan, rule: str | None, comparisons: Sequence[Comparison]) -> Verdict:
     given, comparisons = len(comparisons), affordable(subject, plan, comparisons)
     alive: Group = []
     skipped: dict[str, str] = {}
@@ -286,14 +293,26 @@ def outcome(subject: Subject, plan: Plan, rule: str, verdict: Verdict, build: Bu
     from lookbehind.auditor.recipe import recipe
 
     found = _finding(subject, rule, decision, first, place)
+    alone = failed and _alone(subject, first, place, shown)
+    kept = ""
+    if failed and not alone:
+        kept = "; by itself it does not: calls before it leave something on the model"
     return replace(
         found,
-        reason=f"{found.reason}{also}",
+        reason=f"{found.reason}{also}{kept}",
         n_bad=max(verdict.n_bad, 1),
         culprit=first.culprit(subject, place, shown) if failed else None,
-        reproducer=recipe(subject, plan, first, place, shown) if failed else None,
+        reproducer=recipe(subject, plan, first, place, shown) if alone else None,
         detail=detail,
     )
+
+
+def _alone(subject: Subject, one: Comparison, place: int, decision: Decision) -> bool:
+    """Whether a difference shows with no other calls before it, as in a process of its own."""
+    with forgotten(subject.model), wide(subject) if decision.dtype == "float64" else nullcontext():
+        seen = Difference(*one.pair(subject, {}))
+    least = 0.0 if one.same_shape else decision.noise * seen.scale
+    return float(seen.apart[place]) > least
 
 
 def _finding(subject: Subject, rule: str, decision: Decision, first: Comparison, place: int) -> Outcome:
