@@ -283,7 +283,8 @@ def test_quantised_weights_are_audited_without_float64_and_not_redrawn():
     ("options", "words"),
     [
         ({"select": ["LB999"]}, "rules: there is no 'LB999'"),
-        ({"ignore": ["LB"]}, "rules: none is left to run"),
+        ({"ignore": ["LB"]}, "rules: none is left to run; select more or ignore fewer"),
+        ({"length": 10**23}, "length: a whole number of at most 2147483647 is needed; got 1"),
         ({"length": 1}, "length: at least 2 tokens are needed for one to be ahead of another; got 1"),
         ({"batch": 0}, "batch: a whole number of at least 1 is needed; got 0"),
         ({"batch": None}, "batch: a whole number is needed; got None"),

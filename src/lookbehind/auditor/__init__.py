@@ -36,6 +36,7 @@ from lookbehind.auditor.sweep import influence_map
 from lookbehind.errors import InputError
 from lookbehind.pattern import Pattern
 
+_LONGEST = 2**31 - 1  # tokens; memory ends long before
 _SHORTER = (16, 8, 4)  # lengths that are tried where the planned one fails
 
 _OUT_OF_MEMORY = (MemoryError, torch.cuda.OutOfMemoryError)
@@ -320,6 +321,7 @@ def _check(expect: Any, seeds: Any, **numbers: Any) -> None:
     length = numbers["length"]
     if length is not None and length < 2:
         raise InputError(f"length: at least 2 tokens are needed for one to be ahead of another; got {length}")
+    checks.whole("length", length or 2, most=_LONGEST)
     checks.whole("batch", numbers["batch"], 1)
     if not isinstance(seeds, Sequence) or any(checks.integer(seed) is None for seed in seeds):
         raise InputError(f"seeds: whole numbers are needed, as (0, 1, 2); got {checks.shown(seeds)}")

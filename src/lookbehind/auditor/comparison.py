@@ -16,7 +16,7 @@ from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.report import Culprit, Outcome
 from lookbehind.auditor.state import forgotten
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject, UncoveredError
 
 _LARGE = 1 << 31  # parameters times tokens of one row: above, rows are no longer than they must be
 _BUDGET = 64 << 30  # parameters times tokens that one rule may send through a model
@@ -238,7 +238,7 @@ def _errors(subject: Subject, group: Group) -> tuple[torch.Tensor, torch.Tensor]
         with wide(subject):
             memo: Memo = {}
             wider = torch.cat([one.expected.outputs(subject, memo) for one, _ in group])
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+    except CANNOT_RUN:
         return None
     scale = scale_of(wider)
     return distance(wider, expected) / scale, distance(wider, got) / scale

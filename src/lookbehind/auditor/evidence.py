@@ -28,12 +28,11 @@ import torch
 
 from lookbehind.auditor.difference import Difference, distance
 from lookbehind.auditor.precision import jitter, steady, wide
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject, UncoveredError
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 Run = Callable[[], Pair]
 
-_CANNOT_RUN = (UncoveredError, RuntimeError, TypeError, NotImplementedError)
 _EPS64 = torch.finfo(torch.float64).eps
 _LEAST_GAIN = 64.0  # a model amplifies rounding at least so much: its sums alone do
 _MOST_GAIN = 4000.0  # and it is granted so much where float64 cannot tell
@@ -92,7 +91,7 @@ def decide(
     try:
         with wide(subject):
             expected64, got64 = run()
-    except _CANNOT_RUN as error:
+    except CANNOT_RUN as error:
         return _without_float64(subject, run, expected, own, gradient, str(error))
     wider = Difference(expected64, got64)
     noise = _noise64(subject, expected, expected64, wider.scale)
@@ -154,7 +153,7 @@ def _own_kernel(subject: Subject, run: Run, expected: torch.Tensor, scale: float
     try:
         with steady():
             calm, got = run()
-    except _CANNOT_RUN:
+    except CANNOT_RUN:
         return None
     apart = distance(calm, got)
     left = float(apart.max()) / scale
@@ -212,7 +211,7 @@ def _without_float64(
     try:
         with steady():
             calm, got = run()
-    except _CANNOT_RUN as error:
+    except CANNOT_RUN as error:
         reason = f"float64 cannot run ({why}), nor can steady sums ({error})"
         return Decision("undecided", reason, seen.size, 0, own)
     apart = distance(calm, got)

@@ -16,7 +16,7 @@ from lookbehind.auditor.gradient import future_gradient
 from lookbehind.auditor.plan import RANDOM, Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.report import Outcome, Verdict
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject
 from lookbehind.auditor.sweep import Change, Sweep, closure, forbidden_pairs, protected, signal, sweeps
 
 Bools = NDArray[np.bool_]
@@ -123,7 +123,7 @@ def _decisions(
     try:
         wider, left = sweeps(subject, plan, "float64")
         notes.append(left)
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError) as error:
+    except CANNOT_RUN as error:
         notes.append(f"float64 cannot run ({str(error).splitlines()[0][:160]})")
     plan.notes += [note for note in notes if note is not None and note not in plan.notes]
     places = [_worst(own, forbidden), _worst(wider, forbidden)]
@@ -237,7 +237,7 @@ def _prefixes(
     try:
         with wide(subject):
             measure(again, wider)
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+    except CANNOT_RUN:
         wider.clear()
     few = 2 if plan.light else 1
     order = [*sorted(wider, key=lambda cut: -wider[cut])[:few], *sorted(own, key=lambda cut: -own[cut])[:few]]

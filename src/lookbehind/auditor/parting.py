@@ -12,7 +12,7 @@ from lookbehind.auditor.evidence import Decision
 from lookbehind.auditor.forward import Moment
 from lookbehind.auditor.precision import steady, wide
 from lookbehind.auditor.report import Culprit
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject
 
 _EQUAL = 1e-10  # of a tensor's largest number, in float64: rounding inside a model stays below
 
@@ -43,7 +43,7 @@ def parting(
     try:
         with wide(subject) if in_float64 else nullcontext() if same_shape else steady():
             mine, theirs = _traced(subject, one), _traced(subject, other)
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+    except CANNOT_RUN:
         return None
     return _innermost(_suspects(mine, theirs, one, other, limit, same_shape))
 

@@ -225,8 +225,9 @@ def _sampled(length: int, found: dict[str, int], count: int) -> tuple[int, ...]:
     near = {1, 2, length // 2, length - 2, length - 1}
     for value in found.values():
         for multiple in range(value, length, value):
-            if len(near) < 2 * count:
-                near.update((multiple - 1, multiple, multiple + 1))
+            if len(near) >= 2 * count:
+                break
+            near.update((multiple - 1, multiple, multiple + 1))
     step = max(1, length // max(1, count - len(near)))
     near.update(range(step, length, step))
     return tuple(sorted(cut for cut in near if 0 < cut < length))

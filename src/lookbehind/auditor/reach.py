@@ -14,7 +14,7 @@ from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
 from lookbehind.auditor.receptive import Shares, layer_reach
 from lookbehind.auditor.report import Culprit, Outcome
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject
 from lookbehind.auditor.sweep import closure
 from lookbehind.auditor.sweep import reach as measured
 from lookbehind.pattern import Pattern
@@ -88,7 +88,7 @@ def _fields(subject: Subject, plan: Plan) -> dict[str, Shares]:
     try:
         with wide(subject):
             return layer_reach(subject, ids)
-    except (UncoveredError, RuntimeError, TypeError, NotImplementedError):
+    except CANNOT_RUN:
         return {}
 
 

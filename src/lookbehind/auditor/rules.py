@@ -204,7 +204,7 @@ def chosen(select: Sequence[str] | None, ignore: Sequence[str] | None) -> tuple[
     picked = set(RULES) if select is None else _named(select)
     picked -= set() if ignore is None else _named(ignore)
     if not picked:
-        raise InputError("rules: none is left to run; select fewer or ignore fewer")
+        raise InputError("rules: none is left to run; select more or ignore fewer")
     return tuple(code for code in RULES if code in picked)
 
 

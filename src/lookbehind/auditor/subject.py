@@ -32,6 +32,10 @@ class UncoveredError(Exception):
     """The rule at hand cannot be decided on this model; the message is the reason, in one line."""
 
 
+# What a model raises that cannot run as it is asked to, say in another precision or with its modules listened to.
+CANNOT_RUN = (UncoveredError, RuntimeError, TypeError)
+
+
 @dataclass(frozen=True)
 class Draw:
     """How test tokens [rows, n] were drawn: from a seed, or as others than those of the draw `of`."""

@@ -15,7 +15,7 @@ from lookbehind.auditor.difference import distance, scale_of
 from lookbehind.auditor.evidence import Pair
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.precision import wide
-from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.auditor.subject import CANNOT_RUN, Subject
 from lookbehind.pattern import Pattern
 
 Bools = NDArray[np.bool_]
@@ -204,7 +204,7 @@ def sweeps(subject: Subject, plan: Plan, precision: str) -> tuple[list[Sweep], s
 def reach(subject: Subject, plan: Plan) -> Bools:
     """Which single tokens changed which outputs, in any seed: bool [n, n], in float64 where it runs."""
     some, floor = list[Sweep](), _FLOOR
-    with suppress(UncoveredError, RuntimeError, TypeError, NotImplementedError):
+    with suppress(*CANNOT_RUN):
         some = sweeps(subject, plan, "float64")[0]
     if not _has_singles(some):
         some, floor = sweeps(subject, plan, "own")[0], plan.shared.get("noise", 0.0)
