@@ -256,6 +256,7 @@ class Recorder:
                 forward.past = int(length(first) if first else length())
             except ValueError:  # a cache of linear-attention layers only has no length
                 return
+            forward.cache = id(cache)
 
     def _take(self, call: Call, output: torch.Tensor) -> None:
         forward = self._forward

@@ -201,6 +201,28 @@ def test_a_cache_filled_before_recording_is_refused():
         model(ids(5), past_key_values=cache)
         told = refused(model, ids(1), past_key_values=cache)
     assert "the cache holds 5 positions, and no sequence of 5 was recorded" in told
+    assert "it was filled before recording began" in told
+
+
+def test_assisted_generation_is_refused_when_it_rolls_the_cache_back():
+    model, draft = tiny("llama", "sdpa"), tiny("llama", "sdpa")
+    draft.lm_head.weight.data.neg_()  # proposes what is never taken
+    said = r"was rolled back, as assisted generation.*: record one forward over the finished text instead"
+    with record(model), pytest.raises(RecordError, match=said):
+        generate(model, ids(5), assistant_model=draft, max_new_tokens=9)
+
+
+def test_rows_that_leave_a_batch_are_refused():
+    from transformers import DynamicCache
+
+    model = tiny("llama", "sdpa")
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad(), record(model):
+        model(ids(5, batch=3), past_key_values=cache)
+        cache.batch_select_indices(torch.tensor([0, 2]))
+        said = "the cache holds 5 positions of 2 sequences, and those of 3 were recorded"
+        with pytest.raises(RecordError, match=said):
+            model(ids(1, batch=2), past_key_values=cache)
 
 
 def test_a_cropped_cache_is_refused():

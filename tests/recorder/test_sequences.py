@@ -115,3 +115,20 @@ def test_ids_that_a_tokenizer_does_not_have_lose_no_recording(tmp_path):
     with torch.no_grad(), record(model, tokenizer=Narrow(), to=tmp_path / "t"):
         model(torch.tensor([[*b"=> 1", 63, *b"2"]]))
     assert lb.load(tmp_path / "t").tokens == [*"=> 1", "<63>", "2"]
+
+
+def test_caches_that_take_turns_are_told_apart_where_their_last_keys_are_alike():
+    from transformers import DynamicCache
+
+    model = tiny("mistral")
+    prompts = [ids(14), ids(14)]
+    prompts[1][0, [0, 12, 13]] = 5  # no key of the window before the last two tokens tells of the first
+    caches = [DynamicCache(config=model.config) for _ in prompts]
+    with torch.no_grad(), record(model) as recorder:
+        for first, last in ((0, 12), (12, 13), (13, 14)):
+            for prompt, cache in zip(prompts, caches, strict=True):
+                model(prompt[:, first:last], past_key_values=cache)
+    for tape, prompt in zip(recorder.tapes(), prompts, strict=True):
+        assert tape.token_ids == prompt[0].tolist()
+        with torch.no_grad():
+            assert difference(tape, [model(prompt, output_attentions=True).attentions]) < 1e-5

@@ -64,6 +64,7 @@ class Batch:
         layers: by name.
         steps: one for each forward; whoever writes them to a disk takes them away.
         n_steps: how many forwards there were.
+        cache: `id` of the cache that holds their keys; keys tell whether it is still that one.
         last: log-probabilities [B, vocabulary] after the last row, if they are known.
     """
 
@@ -72,4 +73,5 @@ class Batch:
     layers: dict[str, LayerGrowth] = field(default_factory=dict[str, LayerGrowth])
     steps: list[Step] = field(default_factory=list[Step])
     n_steps: int = 0
+    cache: int | None = None
     last: torch.Tensor | None = None

@@ -65,7 +65,7 @@ class Forward:
         statistics: whether calls are observed where they run, and their queries and keys left there.
 
     Attributes:
-        past: how many positions the cache held before, where a cache says so.
+        cache: `id` of the cache handed in, where there is one; past: how many positions it held before.
         batch: what this forward begins or extends; None before its first call.
     """
 
@@ -73,6 +73,7 @@ class Forward:
         self, batches: Sequence[Batch], token_ids: torch.Tensor | None, statistics: bool = False
     ) -> None:
         self._batches, self._token_ids, self._statistics = batches, token_ids, statistics
+        self.cache: int | None = None
         self.past: int | None = None
         self.batch: Batch | None = None
         self._n_queries = 0
@@ -162,7 +163,7 @@ class Forward:
         said, last = summarised(logits, ids, self._n_queries, batch.last)
         arrived()
         step = Step(self._n_queries, self._rows, ids, said)
-        batch.layers, batch.last = self._layers, last
+        batch.layers, batch.last, batch.cache = self._layers, last, self.cache
         batch.length += self._n_queries
         batch.steps.append(step)
         batch.n_steps += 1
@@ -186,9 +187,10 @@ class Forward:
         return self._extended(call, candidates, n_keys - n_queries)
 
     def _extended(self, call: Call, candidates: list[Batch], past: int) -> Batch:
-        """The newest candidate whose keys the call hands in again."""
+        """The candidate whose keys the call hands in again: that of the same cache, or else the newest."""
         changed: RecordError | None = None
-        for batch in reversed(candidates):
+        newest_first = candidates[::-1]
+        for batch in sorted(newest_first, key=lambda one: one.cache != self.cache):
             if batch.size != call.q.shape[0] or call.module not in batch.layers:
                 continue
             place = _Place.of(call, batch.length)
@@ -200,11 +202,19 @@ class Forward:
                 changed = changed or error
         if changed is not None:
             raise changed
+        size = call.q.shape[0]
+        if candidates and size not in {batch.size for batch in candidates}:
+            raise RecordError(
+                f"{call.module}: the cache holds {past} positions of {size} sequences, and those of "
+                f"{candidates[-1].size} were recorded; none may join or leave a batch: record one forward "
+                "over each finished text instead"
+            )
         longest = max((b.length for b in self._batches), default=0)
         raise RecordError(
             f"{call.module}: the cache holds {past} positions, and no sequence of {past} was recorded "
-            f"(the longest has {longest}); begin recording before the prompt is read, and do not roll a "
-            "cache back"
+            f"(the longest has {longest}); it was filled before recording began, is a copy of one that went "
+            "on, or was rolled back, as assisted generation and prompt lookup do: record one forward over "
+            "the finished text instead"
         )
 
     def _name(self, module: str) -> str:
