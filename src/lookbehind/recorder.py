@@ -439,8 +439,8 @@ _MIXERS = ("mamba", "ssm", "recurrent", "rwkv", "conv", "linearattention", "delt
 
 def _mixer(block: torch.nn.Module) -> torch.nn.Module:
     """The module of a block that mixes positions, by its class's name; the block itself if none is known."""
-    for word in _MIXERS:
-        for module in block.modules():
-            if module is not block and word in type(module).__name__.lower():
-                return module
+    for module in block.modules():  # outer ones first: a convolution is part of most
+        name = type(module).__name__.lower()
+        if module is not block and "norm" not in name and any(word in name for word in _MIXERS):
+            return module
     return block

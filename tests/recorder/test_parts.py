@@ -64,6 +64,22 @@ def test_layers_without_attention_are_listed():
     assert recorder.tape().steps == [6, 1, 1, 1]
 
 
+def test_a_layer_without_attention_is_named_by_what_mixes_in_it_and_not_by_a_part_of_that():
+    import transformers as t
+
+    linear = {f"linear_{what}": 8 for what in ("key_head_dim", "value_head_dim")}
+    heads = {"linear_num_value_heads": 4, "linear_num_key_heads": 2, "head_dim": 8}
+    experts = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16}
+    types = ["linear_attention", "full_attention"]
+    config = t.Qwen3NextConfig(
+        **BASE, **linear, **heads, **experts, shared_expert_intermediate_size=16, layer_types=types
+    )
+    model = t.Qwen3NextForCausalLM(config).eval()
+    with torch.no_grad(), record(model) as recorder:
+        model(ids(6))
+    assert [one[:2] for one in recorder.tape().skipped] == [("model.layers.0", "Qwen3NextGatedDeltaNet")]
+
+
 def test_a_model_without_any_attention_says_so():
     model = nn.Sequential(nn.Embedding(64, 8), nn.Linear(8, 64))
     with record(model) as recorder:
