@@ -111,6 +111,17 @@ def test_other_dtypes(dtype):
     assert float(tape.weights(0, 0, 8).sum()) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("name", ["gemma2", "gpt_oss", "bloom", "mpt"])
+def test_eager_attention_takes_its_softmax_in_float32_within_a_float64_model_too(name):
+    model, prompt = tiny(name, dtype=torch.float64), ids(9)
+    with torch.no_grad():
+        plain = model(prompt, output_attentions=True)
+        with record(model) as recorder:
+            assert torch.equal(model(prompt).logits, plain.logits)
+    assert recorder.tape().layer(0).q.dtype == torch.float64
+    assert difference(recorder.tape(), [plain.attentions]) < 1e-6
+
+
 def test_autocast_records_what_the_kernel_was_given():
     model = tiny("llama", "sdpa")
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), record(model) as recorder:

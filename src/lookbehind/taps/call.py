@@ -146,10 +146,12 @@ def _rounding(
     """How far rounding scores, weights and outputs to `dtype` may move an output [Hq, Dv].
 
     Args:
-        dtype: the kernel's.
+        dtype: the kernel's; float64 is taken for float32, in which eager attention takes its softmax all the
+            same.
         largest: [Hq], the largest size of a score.
         weights: [Hq, n]. v: [Hkv, n, Dv]. output: [Hq, Dv], unrounded.
     """
+    dtype = torch.float32 if dtype == torch.float64 else dtype
     unit = torch.finfo(dtype).eps
     least = torch.finfo(dtype).smallest_normal * unit
     # Scores off by d change a weight by a factor of at most exp(2 d): the output moves towards other values.
