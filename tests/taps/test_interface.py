@@ -36,6 +36,23 @@ def test_two_taps_share_one_wrapper():
     assert outer.tape().n_queries == 3 and [tape.n_queries for tape in inner.tapes()] == [4, 5]
 
 
+def test_a_recording_that_ends_in_another_thread_takes_no_call_from_this_one(monkeypatch):
+    other, model = record(tiny("qwen3")), tiny("llama")
+    owns = interface.InterfaceTap.owns
+
+    def leaving(tap, module):
+        if tap is other._interface:  # as if its thread had its turn here
+            tap.__exit__(None, None, None)
+        return owns(tap, module)
+
+    other.__enter__()
+    with torch.no_grad(), record(model) as recorder:
+        monkeypatch.setattr(interface.InterfaceTap, "owns", leaving)
+        model(ids(4))
+    other.__exit__(None, None, None)
+    assert recorder.tape().n_layers == 2 and interface._taps == []
+
+
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [

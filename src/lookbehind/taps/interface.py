@@ -137,7 +137,7 @@ def _restore() -> None:
 def _tapped(name: str, attention: Attention) -> Attention:
     @functools.wraps(attention)
     def tapped(module: Any, *args: Any, **kwargs: Any) -> Any:
-        for tap in _taps:
+        for tap in tuple(_taps):  # others may leave meanwhile, in threads of their own
             if tap.owns(module):
                 return tap.run(name, attention, module, args, kwargs)
         return attention(module, *args, **kwargs)
