@@ -84,8 +84,8 @@ class Own(ABC):
         slopes = None if bias is None else slopes_of(name, bias, spans, q.shape[1])
         if bias is not None and slopes is None:
             raise RecordError(
-                f"{name}: its bias is not slope * key to within float32 rounding; load the model in float32 "
-                "to record it exactly"
+                f"{name}: its bias is not slope * key to within float32 rounding; to record it exactly, load "
+                "the model in float32, and pad on the left"
             )
         return Call(name, q, k, k, spans, scale, alibi=slopes)
 
