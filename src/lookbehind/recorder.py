@@ -102,7 +102,7 @@ class Recorder:
         self._batches: list[Batch] = []
         self._forward: Forward | None = None
         self._seen: set[str] = set()
-        self._ran = False
+        self._ran = self._ended = False
         self._writer: TapeWriter | None = None
         self._entered = False
         self._done: dict[tuple[int, int, int], Tape] = {}
@@ -163,7 +163,7 @@ class Recorder:
         if not self._batches:
             self._writer.discard()
             return
-        tape = Tape([], *self._tokens(self._ids), self._steps, _meta(self._model), self._skipped())
+        tape = Tape([], *self._tokens(self._ids), self._steps, self._batches[0].meta, self._skipped())
         tape.complete = error is None
         tape.vocabulary = self._strings(self._candidates)
         self._writer.finish(tape)
@@ -271,6 +271,7 @@ class Recorder:
 
     def _end(self, frame: Frame, output: Any) -> None:
         forward, self._forward = self._forward, None
+        self._ended = True
         if forward is None or forward.empty:
             return
         batch = forward.batch
@@ -285,6 +286,7 @@ class Recorder:
         step = forward.commit(returned(output, frame))
         self._seen.update(name.split("#")[0] for name in step.rows)
         if fresh:
+            batch.meta = _meta(self._model)
             self._batches.append(batch)
         if self._writer is not None:
             batch.steps.clear()  # the writer keeps them now
@@ -304,7 +306,7 @@ class Recorder:
             layers = list(join([list(_rows(batch, step, row)) for step in batch.steps]))
             ids = [None if step.token_ids is None else step.token_ids[row] for step in batch.steps]
             steps = [step.n_queries for step in batch.steps]
-            tape = Tape(layers, *self._tokens(ids), steps, _meta(self._model), self._skipped())
+            tape = Tape(layers, *self._tokens(ids), steps, batch.meta, self._skipped())
             said = joined([(step.n_queries, _predictions(step, row)) for step in batch.steps])
             if said is not None:
                 tape.predictions, tape.vocabulary = said, self._strings(set(said.ids.unique().tolist()))
@@ -342,12 +344,18 @@ class Recorder:
         return found
 
     def _nothing(self) -> str:
+        name = type(self._model).__name__
         if not self._ran:
-            return "tape(): nothing was recorded, because the model did not run inside `with record(model)`"
+            return (
+                "tape(): nothing was recorded, because the model did not run inside `with record(model)`, in "
+                "the thread that entered it"
+            )
+        if not self._ended:
+            return f"tape(): nothing was recorded, because no forward of {name} came to its end"
         return (
-            "tape(): nothing was recorded, because no softmax attention was seen in "
-            f"{type(self._model).__name__}; models of other layers only (Mamba and the like) have no "
-            "query-key products, and a softmax or products written out by hand are not seen"
+            f"tape(): nothing was recorded, because no softmax attention was seen in {name}; models of other "
+            "layers only (Mamba and the like) have no query-key products, and a softmax or products written "
+            "out by hand are not seen"
         )
 
 

@@ -101,3 +101,13 @@ def test_a_model_that_did_not_run_says_so():
         pass
     with pytest.raises(RecordError, match=r"the model did not run inside `with record\(model\)`"):
         recorder.tapes()
+
+
+def test_a_model_whose_forward_was_refused_or_failed_says_so():
+    model = Plain()
+    with record(model) as recorder, pytest.raises(IndexError):
+        model(ids(3) + 999)
+    with pytest.raises(
+        RecordError, match="nothing was recorded, because no forward of Plain came to its end"
+    ):
+        recorder.tapes()

@@ -132,3 +132,14 @@ def test_caches_that_take_turns_are_told_apart_where_their_last_keys_are_alike()
         assert tape.token_ids == prompt[0].tolist()
         with torch.no_grad():
             assert difference(tape, [model(prompt, output_attentions=True).attentions]) < 1e-5
+
+
+def test_a_tape_tells_of_the_model_as_it_was_when_recorded():
+    model = tiny("llama", "sdpa")
+    with torch.no_grad(), record(model) as recorder:
+        model(ids(4))
+        model.double().set_attn_implementation("eager")
+        model(ids(5))
+    model.bfloat16()
+    told = [(tape.meta["dtype"], tape.meta["attention"]) for tape in recorder.tapes()]
+    assert told == [("float32", "sdpa"), ("float64", "eager")]

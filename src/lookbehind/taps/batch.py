@@ -65,6 +65,7 @@ class Batch:
         steps: one for each forward; whoever writes them to a disk takes them away.
         n_steps: how many forwards there were.
         cache: `id` of the cache that holds their keys; keys tell whether it is still that one.
+        meta: of the model, as it was when they began.
         last: log-probabilities [B, vocabulary] after the last row, if they are known.
     """
 
@@ -74,4 +75,5 @@ class Batch:
     steps: list[Step] = field(default_factory=list[Step])
     n_steps: int = 0
     cache: int | None = None
+    meta: dict[str, str] = field(default_factory=dict[str, str])
     last: torch.Tensor | None = None
