@@ -10,10 +10,10 @@ The model's own kernel computes every output, bit for bit the one that it comput
 recorded exactly is refused while the model runs, by a RecordError that names the module and the reason:
 
 - models that are compiled, scripted or encoder-decoders; attention dropout; calls from another thread;
-- paged caches, caches filled before recording began, caches that change a key (beam search, quantisation, and
-  latents that are expanded anew at each step, as DeepSeek's are, once the sequence is so long that the same
-  product is summed in another order: after a prompt of a few tokens, that is); the finished text can be
-  recorded in one forward;
+- paged caches, caches filled before recording began, caches that are rolled back (assisted generation, prompt
+  lookup) or go on as a copy, caches that change a key (beam search, quantisation, and latents that are
+  expanded anew at each step, as DeepSeek's are, once the sequence is so long that the same product is summed
+  in another order: after a prompt of a few tokens, that is); one forward over the finished text can be;
 - additive biases other than masks and ALiBi; masks that differ between heads;
 - attention computed outside transformers' interface and PyTorch's `scaled_dot_product_attention`
   (GPT-J, eager Falcon, torch.nn.MultiheadAttention, FlexAttention called directly), BLOOM and MPT excepted.

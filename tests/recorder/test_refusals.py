@@ -212,6 +212,17 @@ def test_assisted_generation_is_refused_when_it_rolls_the_cache_back():
         generate(model, ids(5), assistant_model=draft, max_new_tokens=9)
 
 
+def test_bloom_with_padding_between_its_tokens_is_refused():
+    from transformers import DynamicCache
+
+    model, mask = tiny("bloom"), torch.tensor([[1, 1, 1, 0, 0]])
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad(), record(model):
+        model(ids(5), attention_mask=mask, past_key_values=cache)
+        with pytest.raises(RecordError, match=r"is not slope \* key .* in float32, and pad on the left"):
+            model(ids(1), attention_mask=torch.cat([mask, mask[:, :1]], 1), past_key_values=cache)
+
+
 def test_rows_that_leave_a_batch_are_refused():
     from transformers import DynamicCache
 
