@@ -32,7 +32,7 @@ class UncoveredError(Exception):
     """The rule at hand cannot be decided on this model; the message is the reason, in one line."""
 
 
-# What a model raises that cannot run as it is asked to, say in another precision or with its modules listened to.
+# What a model raises that cannot run as it is asked to, say in another precision or listened to.
 CANNOT_RUN = (UncoveredError, RuntimeError, TypeError)
 
 
