@@ -51,17 +51,18 @@ private:
         const int64_t end = std::min(begin + together_, plan_.n_tiles() * group_);
         QueryTile tiles[kMostTiles];
         uint32_t far[kMostTiles];
+        const int64_t b = kv / problem_.k.heads;
+        const auto head = [&](int64_t i) { return kv % problem_.k.heads * group_ + i % group_; };
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads * group_ + i % group_;
-            tiles[i - begin] = query_tile(b, h, plan_.longest(i / group_));
+            tiles[i - begin] = query_tile(b, head(i), plan_.longest(i / group_));
             tiles[i - begin].far = &far[i - begin];
         }
         set_.attend(scoring_, heads_.head(kv, slot), tiles, static_cast<int>(end - begin),
                     scratch_.as<char>() + thread * scratch_bytes_);
         for (int64_t i = begin; i < end; ++i) {
-            const int64_t b = kv / problem_.k.heads, h = kv % problem_.k.heads * group_ + i % group_;
-            for (int row = 0; row < tiles[i - begin].live && far[i - begin] >> row; ++row) {
-                if (far[i - begin] >> row & 1) attend_exactly(problem_, set_, b, h, plan_.longest(i / group_) * set_.tile + row, out_, lse_);
+            const int64_t first = plan_.longest(i / group_) * set_.tile;
+            for (int row = 0; row < tiles[i - begin].live; ++row) {
+                if (far[i - begin] >> row & 1) attend_exactly(problem_, set_, b, head(i), first + row, out_, lse_);
             }
         }
     }
@@ -80,8 +81,7 @@ private:
         if (problem_.sinks) tile.sink = problem_.sinks[head];
         if (problem_.alibi) tile.slope = problem_.alibi[head];
         if (out_.data) {
-            const int64_t element = b * out_.batch_stride + head * out_.head_stride + row * out_.row_stride;
-            tile.out = static_cast<char*>(out_.data) + element * (problem_.type == Type::float32 ? 4 : 2);
+            tile.out = start(out_, problem_.type, b, head, row);
             tile.out_stride = out_.row_stride;
         }
         if (lse_) tile.lse = lse_ + (b * q.heads + head) * q.rows + row;

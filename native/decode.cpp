@@ -141,10 +141,8 @@ private:
             if (out_.data == nullptr) continue;
             const float narrow = static_cast<float>(share);
             for (float& value : values) value = empty ? 0 : value * narrow;
-            const int64_t element = b * out_.batch_stride + head * out_.head_stride + query * out_.row_stride;
-            char* to = static_cast<char*>(out_.data) + element * (problem_.type == Type::float32 ? 4 : 2);
             set_.order_values(call_, values.data(), columns.data());
-            set_.narrow(problem_.type, columns.data(), call_.value_width, to);
+            set_.narrow(problem_.type, columns.data(), call_.value_width, start(out_, problem_.type, b, head, query));
         }
     }
 

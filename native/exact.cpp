@@ -98,8 +98,7 @@ void attend_exactly(const Problem& problem, const Kernels& set, int64_t b, int64
     });
     std::vector<float> floats;
     for (const double value : sums) floats.push_back(static_cast<float>(value / sum));
-    const int64_t element = b * out.batch_stride + head * out.head_stride + row * out.row_stride;
-    set.narrow(problem.type, floats.data(), columns, static_cast<char*>(out.data) + element * (problem.type == Type::float32 ? 4 : 2));
+    set.narrow(problem.type, floats.data(), columns, start(out, problem.type, b, head, row));
 }
 
 }  // namespace lookbehind

@@ -43,4 +43,10 @@ inline const void* start(const Tensor& x, Type type, int64_t batch, int64_t head
     return static_cast<const char*>(x.data) + element * (type == Type::float32 ? 4 : 2);
 }
 
+// The same of the output.
+inline void* start(const Output& out, Type type, int64_t batch, int64_t head, int64_t row) {
+    const int64_t element = batch * out.batch_stride + head * out.head_stride + row * out.row_stride;
+    return static_cast<char*>(out.data) + element * (type == Type::float32 ? 4 : 2);
+}
+
 }  // namespace lookbehind

@@ -1,6 +1,7 @@
 // Reasons: in words, what a pattern reads, and why it computes one product and not another. The words are
 // those of `lookbehind explain` and `lookbehind quiz`.
 
+import { count } from "./dom.js";
 import { allowed, format } from "./pattern.js";
 
 /** @typedef {import("./pattern.js").Pattern} Pattern */
@@ -9,11 +10,6 @@ import { allowed, format } from "./pattern.js";
 
 /** @type {Record<string, string>} */
 const PLURAL = { comes: "come", is: "are", lies: "lie" };
-
-/** A whole number with its thousands told apart. @param {number} n */
-function grouped(n) {
-  return n.toLocaleString("en-US");
-}
 
 /**
  * Why the pattern computes q_query·k_key, or why it does not.
@@ -74,11 +70,11 @@ export function meaning(pattern) {
     case "full":
       return "at every position";
     case "window":
-      return `less than ${grouped(pattern.size)} position${pattern.size > 1 ? "s" : ""} away`;
+      return `less than ${count(pattern.size)} position${pattern.size > 1 ? "s" : ""} away`;
     case "first":
       return amongFirst(pattern.count);
     case "chunk":
-      return `in its own chunk of ${grouped(pattern.size)} positions`;
+      return `in its own chunk of ${count(pattern.size)} positions`;
     case "documents":
       return "in its own document";
     case "diagonal":
@@ -128,11 +124,11 @@ function clauses(pattern, query, key) {
     case "full":
       return [["is", "a key"]];
     case "window":
-      return [["is", `${open ? "inside" : "outside"} the window of ${grouped(pattern.size)}`]];
+      return [["is", `${open ? "inside" : "outside"} the window of ${count(pattern.size)}`]];
     case "first":
       return [["is", `${open ? "" : "not "}${amongFirst(pattern.count)}`]];
     case "chunk":
-      return [["lies", `in ${open ? `the chunk of q${query}` : `another chunk of ${grouped(pattern.size)}`}`]];
+      return [["lies", `in ${open ? `the chunk of q${query}` : `another chunk of ${count(pattern.size)}`}`]];
     case "documents":
       return [["lies", `in ${open ? `the document of q${query}` : "another document"}`]];
     case "diagonal":
@@ -143,13 +139,13 @@ function clauses(pattern, query, key) {
 /** @param {number} distance @param {string} far @param {string} near */
 function place(distance, far, near) {
   if (distance === 0) return `at ${near}`;
-  const steps = `${grouped(Math.abs(distance))} position${Math.abs(distance) > 1 ? "s" : ""}`;
+  const steps = `${count(Math.abs(distance))} position${Math.abs(distance) > 1 ? "s" : ""}`;
   return `${steps} ${distance > 0 ? "before" : "after"} ${far}`;
 }
 
-/** @param {number} count */
-function amongFirst(count) {
-  return count === 1 ? "the first key" : `among the first ${grouped(count)} keys`;
+/** @param {number} n */
+function amongFirst(n) {
+  return n === 1 ? "the first key" : `among the first ${count(n)} keys`;
 }
 
 /**

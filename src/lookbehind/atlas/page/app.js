@@ -1771,23 +1771,20 @@
 
   // reasons.js
   var PLURAL = { comes: "come", is: "are", lies: "lie" };
-  function grouped(n) {
-    return n.toLocaleString("en-US");
-  }
   function why(pattern, query, key) {
     return sentence([[key, key + 1]], clauses(pattern, query, key));
   }
   function reasons(pattern, query, nKeys) {
-    const grouped2 = /* @__PURE__ */ new Map();
+    const grouped = /* @__PURE__ */ new Map();
     const keys2 = Array.from({ length: nKeys }, (_, key) => key).filter((key) => !allowed(pattern, query, key));
     for (const key of [...keys2.filter((key2) => key2 > query), ...keys2.filter((key2) => key2 <= query)]) {
       const found = clauses(pattern, query, key);
       const name = JSON.stringify(found);
-      const group = grouped2.get(name) ?? { keys: [], clauses: found };
+      const group = grouped.get(name) ?? { keys: [], clauses: found };
       group.keys.push(key);
-      grouped2.set(name, group);
+      grouped.set(name, group);
     }
-    return [...grouped2.values()].map((group) => {
+    return [...grouped.values()].map((group) => {
       const sorted = group.keys.sort((a, b) => a - b);
       return { keys: sorted, text: sentence(runs(sorted), group.clauses) };
     });
@@ -1809,11 +1806,11 @@
       case "full":
         return "at every position";
       case "window":
-        return `less than ${grouped(pattern.size)} position${pattern.size > 1 ? "s" : ""} away`;
+        return `less than ${count(pattern.size)} position${pattern.size > 1 ? "s" : ""} away`;
       case "first":
         return amongFirst(pattern.count);
       case "chunk":
-        return `in its own chunk of ${grouped(pattern.size)} positions`;
+        return `in its own chunk of ${count(pattern.size)} positions`;
       case "documents":
         return "in its own document";
       case "diagonal":
@@ -1851,11 +1848,11 @@
       case "full":
         return [["is", "a key"]];
       case "window":
-        return [["is", `${open ? "inside" : "outside"} the window of ${grouped(pattern.size)}`]];
+        return [["is", `${open ? "inside" : "outside"} the window of ${count(pattern.size)}`]];
       case "first":
         return [["is", `${open ? "" : "not "}${amongFirst(pattern.count)}`]];
       case "chunk":
-        return [["lies", `in ${open ? `the chunk of q${query}` : `another chunk of ${grouped(pattern.size)}`}`]];
+        return [["lies", `in ${open ? `the chunk of q${query}` : `another chunk of ${count(pattern.size)}`}`]];
       case "documents":
         return [["lies", `in ${open ? `the document of q${query}` : "another document"}`]];
       case "diagonal":
@@ -1864,11 +1861,11 @@
   }
   function place2(distance, far, near) {
     if (distance === 0) return `at ${near}`;
-    const steps = `${grouped(Math.abs(distance))} position${Math.abs(distance) > 1 ? "s" : ""}`;
+    const steps = `${count(Math.abs(distance))} position${Math.abs(distance) > 1 ? "s" : ""}`;
     return `${steps} ${distance > 0 ? "before" : "after"} ${far}`;
   }
-  function amongFirst(count3) {
-    return count3 === 1 ? "the first key" : `among the first ${grouped(count3)} keys`;
+  function amongFirst(n) {
+    return n === 1 ? "the first key" : `among the first ${count(n)} keys`;
   }
   function runs(keys2) {
     const found = [];
