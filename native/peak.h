@@ -13,14 +13,12 @@ template <Unit kUnit>
 static double peak_of(int64_t rounds) {
     constexpr int kSteps = 16;  // a round: the loop itself must cost nothing
     Float sum[kSub][kVectors];
-    for (int i = 0; i < kSub; ++i) {
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = same(static_cast<float>(i + v));
+    for (int i = 0; i < kSub; ++i) {  // no two alike, or the compiler keeps one of them
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = same(static_cast<float>(i * kVectors + v));
     }
-    Float a = same(0.999f), b = same(0.001f);
+    volatile float near_one = 0.999f, small = 0.001f;  // nothing the compiler could count on
+    const Float a = same(near_one), b = same(small);
     for (int64_t round = 0; round < rounds; ++round) {
-#ifdef __GNUC__
-        asm volatile("" : "+m"(a), "+m"(b));  // or the compiler sees through the loop
-#endif
         LB_UNROLL
         for (int step = 0; step < kSteps; ++step) {
             LB_UNROLL
