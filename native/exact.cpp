@@ -29,7 +29,7 @@ public:
         p.width = p.to_stride = x_.columns;
         p.type = type_;
         p.to = reinterpret_cast<int32_t*>(floats_.data());
-        set_.pack_keys(p);
+        set_.pack_rows(p);
         return floats_.data();
     }
 

@@ -44,9 +44,9 @@ Heads::Heads(const Problem& problem, const Kernels& set, const Scoring& scoring,
     const bool thirds = scoring.parts == kThirds;
     padded_ = rounded_up(k.rows, scoring.keys);
     parts_ = (padded_ + kPart - 1) / kPart;
-    value_rows_ = scoring.pairs ? padded_ / 2 : padded_;
+    value_rows_ = scoring.pairs ? padded_ / 2 : set.panels ? rounded_up(padded_, kPanelKeys) : padded_;
     // In place where every row is whole words and no row has to be made up.
-    const bool words = (problem.type == Type::float32 && !scoring.pairs) ||
+    const bool words = (problem.type == Type::float32 && !scoring.pairs && !set.panels) ||
                        (scoring.pairs && !thirds && k.columns == scoring.depth * 2 && (k.row_stride | k.head_stride | k.batch_stride) % 2 == 0);
     copies_keys_ = !(words && k.rows == padded_ && k.row_stride * element <= kNearRows);
     copies_values_ = values && !(words && !scoring.pairs && k.rows == padded_ && v.columns == scoring.columns &&
@@ -119,6 +119,7 @@ void Heads::pack(int64_t index, int64_t slot, int64_t part) const {
         p.width = v.columns;
         p.to = const_cast<int32_t*>(packed.v) + begin / keys_a_row * packed.v_stride;
         p.to_stride = packed.v_stride;
+        p.padded = std::min(kPart, value_rows_ * keys_a_row - begin);
         set_.pack_values(p);
     }
     const int64_t rows = scoring_.matrix ? kMatrixSide / keys_a_row : 1;  // that lie together, all first thirds of them

@@ -14,6 +14,8 @@ namespace lookbehind {
 // key, or one column of two consecutive keys' values. Rows can be read up to the next multiple of `Scoring::keys`.
 // The matrix unit reads values turned: of each 32 keys, rows of 16 words, a row a column. What is no bfloat16 it reads as
 // three (matrix/thirds.h): a key is its first thirds, then its second and third ones, and so are 32 keys' values.
+// A set with few registers reads panels: of each `Kernels::columns` keys, words side by side, [depth][those keys]; of each
+// kPanelKeys keys' values, [columns / those][kPanelKeys][those]. One pointer then reaches all, and no two rows share a set of the cache.
 struct Head {
     const int32_t* k = nullptr;
     int64_t k_stride = 0;          // words from key to key
@@ -24,6 +26,7 @@ struct Head {
 };
 
 constexpr int64_t kOddKeys = 128;
+constexpr int64_t kPanelKeys = 128;
 constexpr int kMatrixSide = 32;
 constexpr int kThirds = 3;
 constexpr int kMostTiles = 8;  // that `Kernels::attend` takes at once
@@ -89,9 +92,11 @@ struct Kernels {
     const char* name;
     int tile;     // queries a tile
     int columns;  // columns of v come in multiples of this
+    bool panels;  // keys and values are read in panels
     bool dot;     // bfloat16 is multiplied as it is
     bool matrix;  // and all by the matrix unit, which reads keys, depths and columns of v in multiples of kMatrixSide
 
+    void (*pack_rows)(const Packing&);  // row by row, of any width
     void (*pack_keys)(const Packing&);
     void (*pack_values)(const Packing&);
     // Whether some element of rows of words is NaN or infinite.
@@ -102,7 +107,7 @@ struct Kernels {
     // Tiles that share keys and values: each block of keys is read by all of them before the next.
     void (*attend)(const Scoring&, const Head&, const QueryTile* tiles, int n_tiles, void* scratch);
 
-    // Keys [first, stop) of a head, turned as `observe` reads them: [rounded up to 16][depth] words.
+    // Keys [first, stop) of a head, turned as `observe` reads them: [rounded up to 16][depth] words. Panels are so already.
     void (*turn_keys)(const int32_t* rows, int64_t stride, int depth, int64_t first, int64_t stop, int32_t* turned);
     // Bytes of scratch memory that `observe` needs.
     size_t (*observe_scratch)(const ObserveCall&);

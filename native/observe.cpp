@@ -100,7 +100,7 @@ private:
     int64_t head_of(const Place& place) const { return place.kv * group_ + place.member; }
 
     // Where a set has keys turned: in whole parts, 0 where it reads them as they are packed.
-    int64_t turned() const { return call_.scoring.matrix ? 0 : rounded_up(call_.n_keys, Heads::kPart); }
+    int64_t turned() const { return set_.matrix || set_.panels ? 0 : rounded_up(call_.n_keys, Heads::kPart); }
     int32_t* keys(int64_t slot) const { return keys_.as<int32_t>() + slot * turned() * call_.scoring.depth; }
 
     // Of the keys only those that some query visits are turned.

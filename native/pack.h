@@ -86,12 +86,70 @@ LB_INLINE void pack_row(const Packing& p, const char* from, int32_t* to, int64_t
 }
 
 // Row by row; a word holds one element, or two neighbours of the row.
-static void pack_keys(const Packing& p) {
+static void pack_rows(const Packing& p) {
     const int64_t bytes = p.stride * (p.type == Type::float32 ? 4 : 2);
     const char* from = static_cast<const char*>(p.from);
     int32_t* to = p.to;
     for (int64_t row = 0; row < p.rows; ++row, from += bytes, to += p.to_stride) pack_row(p, from, to, p.to_stride);
     memset(to, 0, static_cast<size_t>((p.padded - p.rows) * p.to_stride) * 4);
+}
+
+// Words to `to`, kSub at a time and those so far apart.
+LB_INLINE void store_apart(Float words, int32_t* to, int64_t apart) {
+    float side_by_side[kLanes];
+    store(side_by_side, words);
+    LB_UNROLL
+    for (int i = 0; i < kLanes; i += kSub, to += apart) memcpy(to, side_by_side + i, kSub * 4);
+}
+
+// Elements c to c + kLanes - 1 of a row as floats; 0 behind its end, and where there is no such row.
+LB_INLINE Float widen_part(const Packing& p, int64_t row, int64_t c) {
+    const int64_t left = p.width - c, n = row >= p.rows || left < 0 ? 0 : left < kLanes ? left : kLanes;
+    const char* const from = static_cast<const char*>(p.from) + (row * p.stride + c) * (p.type == Type::float32 ? 4 : 2);
+    return n ? widen_some(p.type, from, n) : same(0.0f);
+}
+
+// Panels of kSub keys, see Head.
+static void pack_key_panels(const Packing& p) {
+    const int64_t depth = p.to_stride;
+    for (int64_t key = 0; key < p.padded; key += kLanes) {
+        for (int64_t d = 0; d < depth; d += kLanes) {
+            float rows[kLanes * kLanes];
+            int32_t columns[kLanes * kLanes];
+            LB_UNROLL
+            for (int i = 0; i < kLanes; ++i) store(rows + i * kLanes, widen_part(p, key + i, d));
+            transpose(reinterpret_cast<const int32_t*>(rows), kLanes, columns, kLanes);
+            for (int i = 0; i < kLanes && d + i < depth; ++i) {
+                store_apart(load_words(columns + i * kLanes), p.to + key * depth + (d + i) * kSub, depth * kSub);
+            }
+        }
+    }
+}
+
+// Panels of values, see Head.
+static void pack_value_panels(const Packing& p) {
+    constexpr int kRows = 16 / kSub;  // a line of the cache is written at once
+    const int64_t columns = p.to_stride;
+    for (int64_t row = 0; row < p.padded; row += kRows) {
+        int32_t* const to = p.to + row / kPanelKeys * kPanelKeys * columns + row % kPanelKeys * kSub;
+        for (int64_t c = 0; c < columns; c += kLanes) {
+            for (int i = 0; i < kRows; ++i) {
+                const Float words = widen_part(p, row + i, c);
+                if (c + kLanes <= columns) {
+                    store_apart(words, to + c * kPanelKeys + i * kSub, kPanelKeys * kSub);
+                } else {
+                    float floats[kLanes];
+                    store(floats, words);
+                    memcpy(to + c * kPanelKeys + i * kSub, floats, static_cast<size_t>(columns - c) * 4);
+                }
+            }
+        }
+    }
+}
+
+static void pack_keys(const Packing& p) {
+    if constexpr (kPanels) pack_key_panels(p);
+    else pack_rows(p);
 }
 
 #ifdef LB_HAS_MATRIX
@@ -130,9 +188,10 @@ static void turn_values(const Packing& p) {
 }
 #endif
 
-// As keys are; but pairs are made of two rows' elements of one column: the low half is the even row's.
+// Row by row, but pairs are made of two rows' elements of one column: the low half is the even row's.
 static void pack_values(const Packing& p) {
-    if (!p.pairs) return pack_keys(p);
+    if constexpr (kPanels) return pack_value_panels(p);
+    if (!p.pairs) return pack_rows(p);
 #ifdef LB_HAS_MATRIX
     return turn_values(p);
 #endif
@@ -187,7 +246,7 @@ static void pack_queries(const Scoring& scoring, const QueryTile& tile, int32_t*
         p.parts = scoring.parts;
         p.to = room;
         p.to_stride = depth;
-        pack_keys(p);
+        pack_rows(p);
         rows = room;
         row_stride = depth;
     }

@@ -1,4 +1,4 @@
-// The micro-kernel: a tile of scores in registers, 32 queries (in the lanes) by 8 keys.
+// The micro-kernel: a tile of scores in registers, queries (in the lanes; 32 of them with AVX-512) by 8 keys.
 //
 // Queries and keys are rows of 32-bit words: a float32, or a pair of bfloat16 where the set has the dot
 // instruction. `depth` counts words.
@@ -113,12 +113,73 @@ LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int dep
     score<kUnit>(q, k, stride, depth, s, [](int) {});
 }
 
+// Keys that lie turned: [keys / kTurned][depth][kTurned]; one pointer reaches all of a micro-tile.
+constexpr int kTurned = kPanels ? kSub : 2 * kMicro;
+
+// Where the micro-tile at `key` lies among turned keys.
+LB_INLINE const int32_t* turned_at(const int32_t* turned, int64_t key, int depth) {
+    return turned + key / kTurned * kTurned * depth + key % kTurned;
+}
+
+// The scores of a micro-tile of turned keys with nothing beside them, to [kMicro][kTile].
+template <Unit kUnit>
+[[gnu::noinline]] static void multiply(const int32_t* q, const int32_t* k, int depth, float* to) {
+    constexpr int kSteps = kPanels ? 4 : 1;  // at once: a loop of few rounds is foreseen to its end
+    for (int first = 0; first < kMicro; first += kSub) {
+        Float sum[kSub][kVectors];
+        LB_UNROLL
+        for (int j = 0; j < kSub; ++j) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) sum[j][v] = same(0.0f);
+        }
+        const int32_t *column = q, *row = kPanels ? k + first * depth : k + first;
+        const auto step = [&]() __attribute__((always_inline)) {
+            Float x[kVectors];
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) x[v] = load_words(column + v * kLanes);
+            LB_UNROLL
+            for (int j = 0; j < kSub; ++j) {
+                const Float one = broadcast(row + j);
+                LB_UNROLL
+                for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
+            }
+            column += kTile;
+            row += kTurned;
+        };
+        int d = 0;
+        for (; d + kSteps <= depth; d += kSteps) {
+            LB_UNROLL
+            for (int i = 0; i < kSteps; ++i) step();
+        }
+        for (; d < depth; ++d) step();
+        LB_UNROLL
+        for (int j = 0; j < kSub; ++j) {
+            LB_UNROLL
+            for (int v = 0; v < kVectors; ++v) store(to + (first + j) * kTile + v * kLanes, sum[j][v]);
+        }
+    }
+}
+
+// Values as rows (a key's, or those of a pair of keys) of words, or in panels: where the words of row `row` are from column c on, c a
+// multiple of kSub, kSub of them; and how far it is to the next row's.
+struct Values {
+    static_assert(!kPanels || !kDot);
+    const int32_t* first;
+    int64_t stride;
+
+    [[gnu::always_inline]] inline const int32_t* at(int64_t row, int64_t c) const {
+        if constexpr (kPanels) return first + row / kPanelKeys * kPanelKeys * stride + c * kPanelKeys + row % kPanelKeys * kSub;
+        return first + row * stride + c;
+    }
+    [[gnu::always_inline]] inline int64_t step() const { return kPanels ? kSub : stride; }
+};
+
 // to [columns][kTile] += values^T p: p is [steps][kTile], values are `steps` rows of `columns` words, a multiple
 // of kSub. A step is a key, or a pair of them. `micro_tiles` groups of steps lie at rows[i] of `values`.
 template <Unit kUnit>
-static void accumulate(const int32_t* values, int64_t stride, const int64_t* rows, int micro_tiles, const int32_t* p,
-                       int columns, float* to) {
+static void accumulate(const Values& values, const int64_t* rows, int micro_tiles, const int32_t* p, int columns, float* to) {
     constexpr int kSteps = is_pairs(kUnit) ? kMicro / 2 : kMicro;
+    const int64_t stride = values.step();
     for (int c = 0; c < columns; c += kSub, to += kSub * kTile) {
         Float sum[kSub][kVectors];
         LB_UNROLL
@@ -128,7 +189,7 @@ static void accumulate(const int32_t* values, int64_t stride, const int64_t* row
         }
         const int32_t* weight = p;
         for (int m = 0; m < micro_tiles; ++m) {
-            const int32_t* row = values + rows[m] * stride + c;
+            const int32_t* row = values.at(rows[m], c);
             LB_UNROLL
             for (int step = 0; step < kSteps; ++step, row += stride, weight += kTile) {
                 Float w[kVectors];

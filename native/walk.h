@@ -94,8 +94,7 @@ struct Walk {
             if (head.odd[pending.rows[0] * kMicro / kSteps / kOddKeys]) {
                 settle_odd(state, pending);
             } else {
-                accumulate<kUnit>(head.v, head.v_stride, pending.rows, pending.count, state.p, scoring.columns,
-                                  state.o);
+                accumulate<kUnit>(Values{head.v, head.v_stride}, pending.rows, pending.count, state.p, scoring.columns, state.o);
             }
         }
         pending.count = 0;
@@ -104,12 +103,13 @@ struct Walk {
     // The same where a value may be NaN or infinite: lanes that do not see a key leave it out.
     [[gnu::noinline]] void settle_odd(State& state, const Pending& pending) const {
         constexpr bool kPair = is_pairs(kUnit);
+        const Values values{head.v, head.v_stride};
         const auto whole = [](Int word, int j) { return kPair ? element(word, j) : bits(word); };
         for (int c = 0; c < scoring.columns; ++c) {
             for (int i = 0; i < pending.count * kMicro; ++i) {
                 const int m = i / kMicro, j = i % kMicro, step = kPair ? j / 2 : j;
                 const uint32_t word = pending.masks[m] ? pending.masks[m][j * pending.step[m]] : ~0u;
-                const Float value = whole(same(head.v[(pending.rows[m] + step) * head.v_stride + c]), j);
+                const Float value = whole(same(values.at(pending.rows[m] + step, c / kSub * kSub)[c % kSub]), j);
                 for (int v = 0; v < kVectors; ++v) {
                     const Float weight = whole(load(state.p + (m * kSteps + step) * kTile + v * kLanes), j);
                     float* to = state.o + c * kTile + v * kLanes;
@@ -155,13 +155,13 @@ struct Walk {
             }
         }
         int32_t* p = state.p + pending.count * kSteps * kTile;
-        total = fresh.masks ? weigh_alone<true>(in, fresh, p, reference) : weigh_alone<false>(in, fresh, p, reference);
+        total = fresh.masks ? weigh_alone<true, true>(in, fresh, p, reference) : weigh_alone<false, true>(in, fresh, p, reference);
     }
 
-    template <bool kMasked>
+    template <bool kMasked, bool kMoved>
     [[gnu::always_inline]] static inline Total weigh_alone(const In& in, const Fresh& fresh, int32_t* p,
                                                            const Float* reference) {
-        Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, fresh, p, reference};
+        Weigh<kUnit, kExtra, kValues, kMasked, kMoved> weigh{in, fresh, p, reference};
         LB_UNROLL
         for (int piece = 0; piece < kPieces; ++piece) weigh(piece);
         return weigh.total;
@@ -193,11 +193,14 @@ struct Walk {
         for (int v = 0; v < kVectors; ++v) reference[v] = load(state.reference + v * kLanes);
         Total total;
         int32_t* p = state.p + pending.count * kSteps * kTile;
-        if (next) {
+        if constexpr (!kBeside) {
+            if (fresh) total = weigh_alone<kMasked, false>(in, *fresh, p, reference);
+            if (next) multiply<kUnit>(state.q, turned_at(head.k, next->key, scoring.depth), scoring.depth, next->scores);
+        } else if (next) {
             const int32_t* k = head.k + next->key * head.k_stride;
             Scores scores;
             if (fresh) {
-                Weigh<kUnit, kExtra, kValues, kMasked> weigh{in, *fresh, p, reference};
+                Weigh<kUnit, kExtra, kValues, kMasked, false> weigh{in, *fresh, p, reference};
                 score<kUnit>(state.q, k, head.k_stride, scoring.depth, scores, weigh);
                 total = weigh.total;
             } else {
@@ -209,7 +212,7 @@ struct Walk {
                 for (int v = 0; v < kVectors; ++v) store(next->scores + j * kTile + v * kLanes, scores.of[j][v]);
             }
         } else if (fresh) {
-            total = weigh_alone<kMasked>(in, *fresh, p, reference);
+            total = weigh_alone<kMasked, false>(in, *fresh, p, reference);
         }
         if (fresh) enter(in, *fresh, state, pending, total);
     }

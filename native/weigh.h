@@ -30,8 +30,9 @@ struct Weights {
     };
 };
 
-// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed.
-template <Unit kUnit, int kExtra, bool kValues, bool kMasked>
+// The weights of one micro-tile, in kPieces: two keys in one vector of lanes each. Stored at p, summed. kMoved: after the
+// references have moved; before that, a weight that is infinite or NaN need only be too large.
+template <Unit kUnit, int kExtra, bool kValues, bool kMasked, bool kMoved>
 struct Weigh {
     using W = Weights<kUnit, kValues>;
 
@@ -53,7 +54,8 @@ struct Weigh {
         LB_UNROLL
         for (int i = 0; i < 2; ++i) {
             const Float product = load(fresh.scores + (j + i) * kTile + v * kLanes);
-            weight[i] = exp2<W::kDegree>(in.above(product, j + i, base[v]));
+            const Float above = in.above(product, j + i, base[v]);
+            weight[i] = kMoved ? exp2<W::kDegree>(above) : exp2_capped<W::kDegree>(above);
             if constexpr (kMasked) {
                 weight[i] = keep(lanes(fresh.masks[(j + i) * fresh.step] >> (v * kLanes)), weight[i]);
             }

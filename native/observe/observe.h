@@ -231,7 +231,7 @@ private:
             desk_.owed = unit_.received;
             clear(desk_.halves, kMicro * kLanes);
         }
-        multiply<kUnit>(desk_, at, q_, keys_at(now), depth_);
+        multiply<kUnit>(q_, keys_at(now), depth_, desk_.products[at]);
         for (bool more = true; more; now = next, at ^= 1) {
             more = visits.next(next);
             reduce(in, now, at, more ? keys_at(next) : unit_.keys, more ? depth_ : 0);
@@ -249,7 +249,7 @@ private:
     [[gnu::always_inline]] inline void reduce(const In& in, const Visit& now, int at, const int32_t* k, int depth) {
         if (__builtin_expect(careful_, 0)) {
             careful_step<kUnit, kExtra>(asks_, in, now, desk_.products[at], lse_, desk_);
-            return multiply<kUnit>(desk_, at ^ 1, q_, k, depth);
+            return multiply<kUnit>(q_, k, depth, desk_.products[at ^ 1]);
         }
         if constexpr (kExtra == kPlain) {
             if (all_ && now.masks) return step<kUnit, kPlain, true, true>(asks_, in, now, desk_, at, q_, k, depth);

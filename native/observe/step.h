@@ -59,9 +59,6 @@ struct Desk {
     alignas(64) int32_t best_key[kTile];
 };
 
-// Keys as the step reads them: [pairs of micro-tiles][depth][kTurned]; one pointer reaches all eight of a depth.
-constexpr int kTurned = 2 * kMicro;
-
 // A head's keys, turned: rows [first, stop) of `keys` rows of `depth` words. first is a multiple of kTurned; what is
 // missing in the last pair is 0.
 static void turn_keys(const int32_t* rows, int64_t stride, int depth, int64_t first, int64_t stop, int32_t* turned) {
@@ -78,39 +75,6 @@ static void turn_keys(const int32_t* rows, int64_t stride, int depth, int64_t fi
             for (; d < depth; ++d) {
                 for (int i = 0; i < kLanes; ++i) to[d * kTurned + r + i] = i < here ? from[i * stride + d] : 0;
             }
-        }
-    }
-}
-
-// Where the micro-tile at `key` lies among turned keys.
-LB_INLINE const int32_t* turned_at(const int32_t* turned, int64_t key, int depth) {
-    return turned + key / kTurned * kTurned * depth + key % kTurned;
-}
-
-// The products of a micro-tile alone, to be reduced by the step that multiplies the one after it.
-template <Unit kUnit>
-[[gnu::noinline]] static void multiply(Desk& desk, int at, const int32_t* q, const int32_t* k, int depth) {
-    for (int first = 0; first < kMicro; first += kSub) {
-        Float sum[kSub][kVectors];
-        LB_UNROLL
-        for (int j = 0; j < kSub; ++j) {
-            LB_UNROLL
-            for (int v = 0; v < kVectors; ++v) sum[j][v] = same(0.0f);
-        }
-        for (int d = 0; d < depth; ++d) {
-            LB_UNROLL
-            for (int j = 0; j < kSub; ++j) {
-                const Float one = broadcast(k + d * kTurned + first + j);
-                LB_UNROLL
-                for (int v = 0; v < kVectors; ++v) {
-                    sum[j][v] = multiply_add<kUnit>(load_words(q + d * kTile + v * kLanes), one, sum[j][v]);
-                }
-            }
-        }
-        LB_UNROLL
-        for (int j = 0; j < kSub; ++j) {
-            LB_UNROLL
-            for (int v = 0; v < kVectors; ++v) store(desk.products[at] + (first + j) * kTile + v * kLanes, sum[j][v]);
         }
     }
 }
@@ -160,12 +124,14 @@ struct Reduction {
         if (!kAll && asks.keep_scores) store(desk.scores + place, in.exponent(product, v, now.key + j, same(0.0f)));
         if (!kAll && asks.keep_exponents) store(desk.exponents + place, x);
         if (kAll || asks.weights) {
-            const Float weight = exp2<kDegree>(x);
+            // An entropy shows what is infinite or NaN, and all is done anew.
+            const Float weight = kAll ? exp2_capped<kDegree>(x) : exp2<kDegree>(x);
             if (kAll || asks.entropy) entropy[v] = j == 0 ? mul(weight, x) : fma(weight, x, entropy[v]);
             if (kAll || asks.sums) sums[v] = j == 0 ? weight : plus(sums[v], weight);
             if (kAll || asks.received) {
-                half = v == 0 ? weight : plus(half, weight);
-                if (v == kVectors - 1) store(desk.halves + j * kLanes, half);
+                float* const sum = desk.halves + j * kLanes;
+                half = v == 0 ? weight : plus(kBeside ? half : load(sum), weight);
+                if (!kBeside || v == kVectors - 1) store(sum, half);
             }
             if (kAll || asks.keep_weights) store(desk.weights + place, weight);
         }
@@ -206,6 +172,16 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
     constexpr int kParts = kSub * kVectors;  // vectors reduced beside one pass over the depth
     float* const next = desk.products[at ^ 1];
     Reduction<kUnit, kExtra, kMasked, kAll> reduction(asks, in, now, desk, desk.products[at]);
+    if constexpr (!kBeside) {
+        reduction.settle();
+        LB_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+            LB_UNROLL
+            for (int j = 0; j < kMicro; ++j) reduction.add(j, v);
+        }
+        reduction.end();
+        return multiply<kUnit>(q, k, depth, next);
+    }
     LB_UNROLL
     for (int first = 0; first < kMicro; first += kSub) {
         Float sum[kSub][kVectors];

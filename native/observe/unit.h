@@ -41,7 +41,7 @@ inline int64_t pixel_of(int64_t place, int64_t length, int64_t pixels) {
 // number of threads. Arrays of other results are those of the head, written row by row.
 struct ObserveUnit {
     const ObserveCall* call = nullptr;
-    const int32_t* keys = nullptr;  // of the head, turned: see observe/step.h; by the matrix unit read as they are
+    const int32_t* keys = nullptr;  // of the head, turned: see tile.h; by the matrix unit read as they are
     int64_t key_stride = 0;         // words from key to key, for that
     const uint8_t* odd_keys = nullptr;  // as Head's
     const void* q = nullptr;  // row 0 of the head

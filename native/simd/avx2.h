@@ -14,8 +14,10 @@ struct Mask {
 };
 
 constexpr int kLanes = 8;
-constexpr int kVectors = 2;
-constexpr int kSub = 4;  // 8 sums, 2 vectors of queries, one key: 11 registers; 6 keys would not divide 8
+constexpr int kVectors = 3;
+constexpr int kSub = 4;  // 12 sums, 3 vectors of queries, one key: all 16 registers
+constexpr bool kBeside = false;
+constexpr bool kPanels = true;
 constexpr bool kDot = false;
 
 // -- memory ----------------------------------------------------------------------------------------------------

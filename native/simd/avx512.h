@@ -14,6 +14,8 @@ using Mask = __mmask16;
 constexpr int kLanes = 16;   // floats a vector
 constexpr int kVectors = 2;  // vectors of queries a tile
 constexpr int kSub = 8;      // keys (or columns of v) whose sums stay in registers together
+constexpr bool kBeside = true;
+constexpr bool kPanels = false;
 #ifdef __AVX512BF16__
 constexpr bool kDot = true;
 #define LB_HAS_DOT 1

@@ -2,6 +2,11 @@
 //
 // A file set_*.cpp names its set in LOOKBEHIND_SET and includes these headers: everything lies in that
 // namespace, so that one program can hold the same code compiled for several sets.
+//
+// A set's own header says how many floats a vector holds (kLanes), how many vectors of queries a tile (kVectors), and of how
+// many keys, or columns of values, the sums stay in registers together (kSub); whether registers are left beside those for
+// other work, or that waits (kBeside); whether keys and values are packed in panels, which are read word after word (kPanels,
+// see Head); and whether it has the dot of bfloat16 pairs (kDot).
 #pragma once
 
 #include <cstdint>

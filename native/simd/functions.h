@@ -6,10 +6,11 @@ namespace lookbehind::LOOKBEHIND_SET {
 constexpr int kTile = kLanes * kVectors;  // queries a tile
 constexpr int kMicro = 8;                 // keys a micro-tile: what is visited or left out as a whole
 
-// The polynomial of that degree for 2^f, f in [0, 1], highest power first: exact at 0; relative error 8e-8 (degree 5) or 9e-5
-// (degree 3: a bfloat16 holds 2e-3).
+// The polynomial of that degree for 2^f, highest power first: exact at 0; relative error 9e-8 (degree 5) or 1e-4 (degree 3: a
+// bfloat16 holds 2e-3). f in [0, 1] where the set scales by powers, which rounds down; else in [-1/2, 1/2].
 template <int kDegree>
 struct Exp2Terms;
+#ifdef LB_HAS_SCALE
 template <>
 struct Exp2Terms<3> {
     static constexpr float of[] = {0.0770670499f, 0.227644983f, 0.695116788f, 1.0f};
@@ -18,6 +19,16 @@ template <>
 struct Exp2Terms<5> {
     static constexpr float of[] = {0.00186713019f, 0.00901703006f, 0.0557999133f, 0.24016445f, 0.693151312f, 1.0f};
 };
+#else
+template <>
+struct Exp2Terms<3> {
+    static constexpr float of[] = {0.0550089329f, 0.242210969f, 0.693282902f, 1.0f};
+};
+template <>
+struct Exp2Terms<5> {
+    static constexpr float of[] = {0.00132647273f, 0.00967151299f, 0.0555073358f, 0.240222424f, 0.693147004f, 1.0f};
+};
+#endif
 
 template <int kDegree>
 LB_INLINE Float exp2_fraction(Float f) {
@@ -28,20 +39,30 @@ LB_INLINE Float exp2_fraction(Float f) {
     return p;
 }
 
-// 2^x for any x, to the precision of that degree: 0 for -inf, +inf from 128 on, NaN for NaN.
+// 2^x to the precision of that degree, 0 for -inf; what is 2^128 or more, or NaN, is at least 2^127.
 template <int kDegree>
-LB_INLINE Float exp2(Float x) {
+LB_INLINE Float exp2_capped(Float x) {
 #ifdef LB_HAS_SCALE
     return scale_by_power(exp2_fraction<kDegree>(fraction(x)), x);
 #else
-    // x = n + f with n whole, as a sum with 1.5 * 2^23 leaves n in its low bits; below -126 the result is 0.
+    // x = n + f with n whole, as a sum with 1.5 * 2^23 leaves n in its low bits. At -127 f is 0, and all bits of the result
+    // are; between that and -126 it is off, by less than 2^-126.
     const Float shift = same(12582912.0f);
-    const Float within = min(same(127.5f), max(same(-127.0f), x));  // NaN passes: it is the second of both
-    const Float near = add(sub(within, same(0.5f)), shift);
+    const Float within = max(min(x, same(127.99999f)), same(-127.0f));  // a NaN is dropped by min
+    const Float near = add(within, shift);
     const Float f = sub(within, sub(near, shift));
-    const Float p = bits(add(bits(exp2_fraction<kDegree>(f)), shift_left<23>(bits(near))));
-    const Float small = keep(not_less(x, same(-126.0f)), p);
-    return choose(not_less(x, same(128.0f)), add(x, same(kInfinity)), small);  // +inf, or NaN
+    return bits(add(bits(exp2_fraction<kDegree>(f)), shift_left<23>(bits(near))));
+#endif
+}
+
+// The same, but +inf from 128 on, and NaN for NaN.
+template <int kDegree>
+LB_INLINE Float exp2(Float x) {
+    const Float capped = exp2_capped<kDegree>(x);
+#ifdef LB_HAS_SCALE
+    return capped;  // is so already
+#else
+    return choose(not_less(x, same(128.0f)), add(x, same(kInfinity)), capped);
 #endif
 }
 

@@ -16,6 +16,8 @@ struct Mask {
 constexpr int kLanes = 4;
 constexpr int kVectors = 4;
 constexpr int kSub = 4;  // 16 sums, 4 vectors of queries, one key
+constexpr bool kBeside = true;
+constexpr bool kPanels = false;
 constexpr bool kDot = false;
 
 // -- memory ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ namespace lookbehind::LOOKBEHIND_SET {
 constexpr int kLanes = 4;
 constexpr int kVectors = 2;
 constexpr int kSub = 4;
+constexpr bool kBeside = true;
+constexpr bool kPanels = false;
 constexpr bool kDot = false;
 
 // Vectors of GCC and Clang: operators work lane by lane, comparisons give all bits of a lane or none.
