@@ -114,11 +114,9 @@ static void pack_key_panels(const Packing& p) {
     const int64_t depth = p.to_stride;
     for (int64_t key = 0; key < p.padded; key += kLanes) {
         for (int64_t d = 0; d < depth; d += kLanes) {
-            float rows[kLanes * kLanes];
-            int32_t columns[kLanes * kLanes];
-            LB_UNROLL
-            for (int i = 0; i < kLanes; ++i) store(rows + i * kLanes, widen_part(p, key + i, d));
-            transpose(reinterpret_cast<const int32_t*>(rows), kLanes, columns, kLanes);
+            int32_t rows[kLanes * kLanes], columns[kLanes * kLanes];
+            for (int i = 0; i < kLanes; ++i) store(rows + i * kLanes, bits(widen_part(p, key + i, d)));
+            transpose(rows, kLanes, columns, kLanes);
             for (int i = 0; i < kLanes && d + i < depth; ++i) {
                 store_apart(load_words(columns + i * kLanes), p.to + key * depth + (d + i) * kSub, depth * kSub);
             }
@@ -132,16 +130,11 @@ static void pack_value_panels(const Packing& p) {
     const int64_t columns = p.to_stride;
     for (int64_t row = 0; row < p.padded; row += kRows) {
         int32_t* const to = p.to + row / kPanelKeys * kPanelKeys * columns + row % kPanelKeys * kSub;
-        for (int64_t c = 0; c < columns; c += kLanes) {
+        for (int64_t c = 0; c < columns; c += kSub) {
             for (int i = 0; i < kRows; ++i) {
-                const Float words = widen_part(p, row + i, c);
-                if (c + kLanes <= columns) {
-                    store_apart(words, to + c * kPanelKeys + i * kSub, kPanelKeys * kSub);
-                } else {
-                    float floats[kLanes];
-                    store(floats, words);
-                    memcpy(to + c * kPanelKeys + i * kSub, floats, static_cast<size_t>(columns - c) * 4);
-                }
+                float words[kLanes];
+                store(words, widen_part(p, row + i, c));
+                memcpy(to + c * kPanelKeys + i * kSub, words, kSub * 4);
             }
         }
     }

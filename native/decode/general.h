@@ -12,6 +12,9 @@ namespace lookbehind::LOOKBEHIND_SET {
 constexpr int kPair = 2 * kLanes;  // columns that are read together
 constexpr int64_t kLine = 64;      // bytes that memory gives at once
 
+// As many sums of four rows stay in registers, beside what is read: of keys that are scored at once, of pairs of columns' halves.
+constexpr int kKeysAtOnce = kSub * kVectors < 16 ? 2 : 4;
+
 constexpr int64_t whole_pairs(int64_t n) { return (n + kPair - 1) / kPair * kPair; }
 
 // kPair elements of a row from `at` on, as floats: the first half and the second; of bfloat16, whose words hold two,
@@ -113,11 +116,13 @@ private:
         const int64_t width = (values ? call_.value_width : call_.width) * kBytes;
         const int fetches = values ? count : walk_.followed() ? kSpan : 0;
         const Ahead keys_ahead(k, bytes), fetched_ahead(fetched, fetched_bytes);
-        for (int j = 0; j < count; j += 4) {
-            keys_ahead.touch(j);
-            fetched_ahead.touch(j);
-            const char* key[4];
-            for (int i = 0; i < 4; ++i) {
+        for (int j = 0; j < count; j += kKeysAtOnce) {
+            if (j % 4 == 0) {
+                keys_ahead.touch(j);
+                fetched_ahead.touch(j);
+            }
+            const char* key[kKeysAtOnce];
+            for (int i = 0; i < kKeysAtOnce; ++i) {
                 key[i] = k + (j + i < count ? j + i : count - 1) * bytes;  // one that is not there is hidden later
                 if (fetched_at(j + i) < fetches) fetch(fetched + fetched_at(j + i) * fetched_bytes, width);
             }
@@ -133,37 +138,40 @@ private:
     }
 
     template <Type kOf, int kRows>
-    [[gnu::always_inline]] inline void score_some(const char* const (&key)[4], int row, int j) {
-        Float sum[kRows][4];
+    [[gnu::always_inline]] inline void score_some(const char* const (&key)[kKeysAtOnce], int row, int j) {
+        constexpr int kKeys = kKeysAtOnce;
+        Float sum[kRows][kKeys];
         LB_UNROLL
         for (int r = 0; r < kRows; ++r) {
             LB_UNROLL
-            for (int i = 0; i < 4; ++i) sum[r][i] = same(0.0f);
+            for (int i = 0; i < kKeys; ++i) sum[r][i] = same(0.0f);
         }
-        // All four keys side by side: sums of one key after another would wait for each other.
+        // All keys side by side: sums of one key after another would wait for each other.
         const float* const q = q_ + row * width_;
         for (int64_t d = 0; d < width_; d += kPair) {
-            Float x[4], y[4];
+            Float x[kKeys], y[kKeys];
             LB_UNROLL
-            for (int i = 0; i < 4; ++i) widen<kOf>(key[i], d, x[i], y[i]);
+            for (int i = 0; i < kKeys; ++i) widen<kOf>(key[i], d, x[i], y[i]);
             LB_UNROLL
             for (int r = 0; r < kRows; ++r) {
                 const Float first = load(q + r * width_ + d), second = load(q + r * width_ + d + kLanes);
                 LB_UNROLL
-                for (int i = 0; i < 4; ++i) sum[r][i] = fma(x[i], first, sum[r][i]);
+                for (int i = 0; i < kKeys; ++i) sum[r][i] = fma(x[i], first, sum[r][i]);
                 LB_UNROLL
-                for (int i = 0; i < 4; ++i) sum[r][i] = fma(y[i], second, sum[r][i]);
+                for (int i = 0; i < kKeys; ++i) sum[r][i] = fma(y[i], second, sum[r][i]);
             }
         }
+        constexpr int kTogether = kMicro / kKeys;  // rows
         LB_UNROLL
-        for (int r = 0; r < kRows; r += 2) {
-            const int other = r + 1 < kRows ? r + 1 : r;
-            const Float both[kMicro] = {sum[r][0],     sum[r][1],     sum[r][2],     sum[r][3],
-                                        sum[other][0], sum[other][1], sum[other][2], sum[other][3]};
+        for (int r = 0; r < kRows; r += kTogether) {
+            Float some[kMicro];
+            LB_UNROLL
+            for (int i = 0; i < kMicro; ++i) some[i] = sum[r + i / kKeys < kRows ? r + i / kKeys : kRows - 1][i % kKeys];
             float sums[kMicro];
-            lane_sums(both, sums);
-            memcpy(levels_ + (row + r) * kSpan + j, sums, 16);
-            if (r + 1 < kRows) memcpy(levels_ + (row + r + 1) * kSpan + j, sums + 4, 16);
+            lane_sums(some, sums);
+            for (int i = 0; i < kTogether && r + i < kRows; ++i) {
+                memcpy(levels_ + (row + r + i) * kSpan + j, sums + i * kKeys, kKeys * 4);
+            }
         }
     }
 
@@ -205,7 +213,7 @@ private:
 
     template <Type kOf, int kRows>
     void add_rows(int row, const char* v, int64_t bytes) {
-        constexpr int kPairs = kRows < 4 ? 4 : 2;  // as many sums as stay in registers
+        constexpr int kPairs = kRows < 4 ? kKeysAtOnce : kKeysAtOnce / 2;
         const int64_t blocks = values_ / (kPairs * kPair);
         // The next span's keys are fetched beside the first rows, key after key; half of them beside each of two blocks.
         const int parts = walk_.followed() && row == 0 ? static_cast<int>(blocks < 2 ? blocks : 2) : 0;

@@ -24,6 +24,20 @@ LB_INLINE void lane_sums(const Float (&x)[kMicro], float* sums) {
     __m512 all = _mm512_add_ps(_mm512_shuffle_f32x4(four[0], four[1], 0x88), _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
     all = _mm512_add_ps(all, _mm512_shuffle_f32x4(all, all, 0xb1));
     _mm256_storeu_ps(sums, _mm512_castps512_ps256(_mm512_shuffle_f32x4(all, all, 0x08)));
+#elif defined(__AVX2__)
+    __m256 pair[4], four[2];
+    LB_UNROLL
+    for (int i = 0; i < 4; ++i) {
+        const __m256 low = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
+        pair[i] = _mm256_add_ps(low, _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+    }
+    LB_UNROLL
+    for (int i = 0; i < 2; ++i) {
+        const __m256d a = _mm256_castps_pd(pair[2 * i]), b = _mm256_castps_pd(pair[2 * i + 1]);
+        four[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+    }
+    const __m256 low = _mm256_permute2f128_ps(four[0], four[1], 0x20);
+    _mm256_storeu_ps(sums, _mm256_add_ps(low, _mm256_permute2f128_ps(four[0], four[1], 0x31)));
 #else
     for (int j = 0; j < kMicro; ++j) sums[j] = sum_of(x[j]);
 #endif
