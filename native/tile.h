@@ -168,7 +168,8 @@ struct Values {
     int64_t stride;
 
     [[gnu::always_inline]] inline const int32_t* at(int64_t row, int64_t c) const {
-        if constexpr (kPanels) return first + row / kPanelKeys * kPanelKeys * stride + c * kPanelKeys + row % kPanelKeys * kSub;
+        constexpr int64_t kIn = kPanelKeys - 1;  // the bits of a row that say where it is in its panel
+        if constexpr (kPanels) return first + (row & ~kIn) * stride + c * kPanelKeys + (row & kIn) * kSub;
         return first + row * stride + c;
     }
     [[gnu::always_inline]] inline int64_t step() const { return kPanels ? kSub : stride; }
