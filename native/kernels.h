@@ -107,7 +107,7 @@ struct Kernels {
     // Tiles that share keys and values: each block of keys is read by all of them before the next.
     void (*attend)(const Scoring&, const Head&, const QueryTile* tiles, int n_tiles, void* scratch);
 
-    // Keys [first, stop) of a head, turned as `observe` reads them: [rounded up to 16][depth] words. Panels are so already.
+    // Keys [first, stop) of a head, turned as `observe` reads them: [rounded up to 16][depth] words. Null for panels, which are so already.
     void (*turn_keys)(const int32_t* rows, int64_t stride, int depth, int64_t first, int64_t stop, int32_t* turned);
     // Bytes of scratch memory that `observe` needs.
     size_t (*observe_scratch)(const ObserveCall&);

@@ -51,6 +51,20 @@ LB_INLINE Float element(Int pairs, int64_t place) {
     return bits(place % 2 ? bit_and(pairs, same(static_cast<int32_t>(0xffff0000))) : shift_left<16>(pairs));
 }
 
+// One step of kSub times kVectors sums: to each, its lanes of a row of queries (or weights) times its word, which is at word(j).
+template <Unit kUnit, class Word>
+LB_INLINE void add_products(const int32_t* row, const Word& word, Float (&sum)[kSub][kVectors]) {
+    Float x[kVectors];
+    LB_UNROLL
+    for (int v = 0; v < kVectors; ++v) x[v] = load_words(row + v * kLanes);
+    LB_UNROLL
+    for (int j = 0; j < kSub; ++j) {
+        const Float one = broadcast(word(j));
+        LB_UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
+    }
+}
+
 // s_ij of one micro-tile as q_i.k_j, unscaled.
 struct Scores {
     Float of[kMicro][kVectors];
@@ -83,15 +97,10 @@ LB_INLINE void score(const int32_t* q, const int32_t* k, int64_t stride, int dep
         const int32_t* column = q;
         const auto steps = [&](int n) __attribute__((always_inline)) {
             for (int d = 0; d < n; ++d, column += kTile, ++low, ++high) {
-                Float x[kVectors];
-                LB_UNROLL
-                for (int v = 0; v < kVectors; ++v) x[v] = load_words(column + v * kLanes);
-                LB_UNROLL
-                for (int j = 0; j < kSub; ++j) {
-                    const Float one = broadcast(j < kSub / 2 ? low + j * stride : high + (j - kSub / 2) * stride);
-                    LB_UNROLL
-                    for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
-                }
+                const auto word = [&](int j) __attribute__((always_inline)) {
+                    return j < kSub / 2 ? low + j * stride : high + (j - kSub / 2) * stride;
+                };
+                add_products<kUnit>(column, word, sum);
             }
         };
         LB_UNROLL
@@ -134,15 +143,7 @@ template <Unit kUnit>
         }
         const int32_t *column = q, *row = kPanels ? k + first * depth : k + first;
         const auto step = [&]() __attribute__((always_inline)) {
-            Float x[kVectors];
-            LB_UNROLL
-            for (int v = 0; v < kVectors; ++v) x[v] = load_words(column + v * kLanes);
-            LB_UNROLL
-            for (int j = 0; j < kSub; ++j) {
-                const Float one = broadcast(row + j);
-                LB_UNROLL
-                for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
-            }
+            add_products<kUnit>(column, [&](int j) __attribute__((always_inline)) { return row + j; }, sum);
             column += kTile;
             row += kTurned;
         };
@@ -193,15 +194,7 @@ static void accumulate(const Values& values, const int64_t* rows, int micro_tile
             const int32_t* row = values.at(rows[m], c);
             LB_UNROLL
             for (int step = 0; step < kSteps; ++step, row += stride, weight += kTile) {
-                Float w[kVectors];
-                LB_UNROLL
-                for (int v = 0; v < kVectors; ++v) w[v] = load_words(weight + v * kLanes);
-                LB_UNROLL
-                for (int i = 0; i < kSub; ++i) {
-                    const Float one = broadcast(row + i);
-                    LB_UNROLL
-                    for (int v = 0; v < kVectors; ++v) sum[i][v] = multiply_add<kUnit>(w[v], one, sum[i][v]);
-                }
+                add_products<kUnit>(weight, [&](int i) __attribute__((always_inline)) { return row + i; }, sum);
             }
         }
         LB_UNROLL

@@ -193,15 +193,7 @@ template <Unit kUnit, int kExtra, bool kMasked, bool kAll>
         const int32_t *row = k + first, *column = q;
         const auto multiply = [&](const int32_t* stop) __attribute__((always_inline)) {
             for (; row < stop; row += kTurned, column += kTile) {
-                Float x[kVectors];
-                LB_UNROLL
-                for (int v = 0; v < kVectors; ++v) x[v] = load_words(column + v * kLanes);
-                LB_UNROLL
-                for (int j = 0; j < kSub; ++j) {
-                    const Float one = broadcast(row + j);
-                    LB_UNROLL
-                    for (int v = 0; v < kVectors; ++v) sum[j][v] = multiply_add<kUnit>(x[v], one, sum[j][v]);
-                }
+                add_products<kUnit>(column, [&](int j) __attribute__((always_inline)) { return row + j; }, sum);
             }
         };
         const int64_t part = depth / kParts * kTurned;
