@@ -176,7 +176,7 @@ def test_beam_search_is_refused_when_it_reorders_the_cache():
         generate(model, ids(4), num_beams=3, max_new_tokens=20)
 
 
-def test_latents_that_are_expanded_with_other_rounding_are_refused_and_their_text_is_not():
+def test_latents_that_are_expanded_with_other_rounding_are_refused_and_their_text_is_not(one_thread):
     model = tiny("deepseek_v3")
 
     def another_order(module, args, output):

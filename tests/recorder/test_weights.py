@@ -7,6 +7,9 @@ from lookbehind.recorder import record
 from tests.recorder.weights import SPANS, difference
 from tests.tiny_models import MAKE, PROMPT, STEPS, Plain, generate, ids, tiny
 
+# DeepSeek expands its latents anew in every step; where several threads share their rows, 11 are rounded otherwise than 12.
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.mark.parametrize("name", MAKE)
 def test_weights_are_the_models_own_in_prefill_and_after_20_cached_steps(name):
