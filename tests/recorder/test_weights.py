@@ -7,7 +7,8 @@ from lookbehind.recorder import record
 from tests.recorder.weights import SPANS, difference
 from tests.tiny_models import MAKE, PROMPT, STEPS, Plain, generate, ids, tiny
 
-# DeepSeek expands its latents anew in every step; where several threads share their rows, 11 are rounded otherwise than 12.
+# DeepSeek expands its latents anew in every step: where threads share their rows, 11 are rounded otherwise
+# than 12 on some CPUs.
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
