@@ -74,11 +74,19 @@ private:
     void take_query(int r) {
         const int64_t query = r / call_.group, head = r % call_.group;
         const char* from = static_cast<const char*>(unit_.q) + (query * call_.q_stride + head * call_.q_head_stride) * kBytes;
-        for (int64_t d = 0; d < width_; ++d) {
-            float x = 0;
-            if (d < call_.width) widen_row(kType, from + d * kBytes, 1, &x);
-            q_[r * width_ + (keys_in_place_ ? widened<kType>(d) : d)] = call_.scoring.negative ? -x : x;
+        float* const to = q_ + r * width_;
+        if (keys_in_place_) {
+            for (int64_t d = 0; d < width_; d += kPair) {
+                Float x, y;
+                widen<kType>(from, d, x, y);
+                store(to + d, x);
+                store(to + d + kLanes, y);
+            }
+        } else {
+            widen_padded(from, call_.width, to, width_);
         }
+        if (!call_.scoring.negative) return;
+        for (int64_t d = 0; d < width_; ++d) to[d] = -to[d];
     }
 
     void visit() {
@@ -99,10 +107,12 @@ private:
     }
 
     void widen_rows(const char* from, int64_t bytes, int64_t width, float* to, int64_t padded) const {
-        for (int j = 0; j < walk_.count(); ++j, from += bytes, to += padded) {
-            widen_row(kType, from, width, to);
-            for (int64_t c = width; c < padded; ++c) to[c] = 0;
-        }
+        for (int j = 0; j < walk_.count(); ++j, from += bytes, to += padded) widen_padded(from, width, to, padded);
+    }
+
+    static void widen_padded(const char* row, int64_t width, float* to, int64_t padded) {
+        widen_row(kType, row, width, to);
+        for (int64_t c = width; c < padded; ++c) to[c] = 0;
     }
 
     // q.k of all rows and keys. What is read next is fetched meanwhile, the values or, where they are not wanted, more
@@ -205,6 +215,7 @@ private:
     template <Type kOf>
     void add_values(const char* v, int64_t bytes) {
         if (!walk_.full()) return add_some_values<kOf>(v, bytes);
+        fetched_ = 0;
         int r = 0;
         for (; r + 4 <= rows_; r += 4) add_rows<kOf, 4>(r, v, bytes);
         for (; r + 2 <= rows_; r += 2) add_rows<kOf, 2>(r, v, bytes);
@@ -214,19 +225,15 @@ private:
     template <Type kOf, int kRows>
     void add_rows(int row, const char* v, int64_t bytes) {
         constexpr int kPairs = kRows < 4 ? kKeysAtOnce : kKeysAtOnce / 2;
-        const int64_t blocks = values_ / (kPairs * kPair);
-        // The next span's keys are fetched beside the first rows, key after key; half of them beside each of two blocks.
-        const int parts = walk_.followed() && row == 0 ? static_cast<int>(blocks < 2 ? blocks : 2) : 0;
-        for (int64_t i = 0; i < blocks; ++i) {
-            const int part = i < parts ? static_cast<int>(i) : -1;
-            add_block<kOf, kRows, kPairs>(row, i * kPairs * kPair, v, bytes, part, parts);
-        }
-        for (int64_t c = blocks * kPairs * kPair; c < values_; c += kPair) add_block<kOf, kRows, 1>(row, c, v, bytes, -1, 0);
+        int64_t c = 0;
+        for (; c + kPairs * kPair <= values_; c += kPairs * kPair) add_block<kOf, kRows, kPairs>(row, c, v, bytes);
+        for (; c < values_; c += kPair) add_block<kOf, kRows, 1>(row, c, v, bytes);
     }
 
-    // part: which of so many parts of the next span's keys is fetched meanwhile; -1: none.
+    // The next span's keys are fetched meanwhile, each block its share: memory that waits while others are computed is lost.
+    // A row is asked for whole; the keys until the next are a loop that counts nothing else.
     template <Type kOf, int kRows, int kPairs>
-    [[gnu::noinline]] void add_block(int row, int64_t column, const char* v, int64_t bytes, int part, int parts) {
+    [[gnu::noinline]] void add_block(int row, int64_t column, const char* v, int64_t bytes) {
         Float sum[kRows][2 * kPairs];
         float* const to = sums_ + row * stride_ + column;
         LB_UNROLL
@@ -235,23 +242,26 @@ private:
             for (int c = 0; c < 2 * kPairs; ++c) sum[r][c] = load(to + r * stride_ + c * kLanes);
         }
         const float* const weights = weights_ + row * kSpan;
-        const int64_t next_bytes = call_.k_stride * kBytes;
+        const int64_t next_bytes = call_.k_stride * kBytes, width = call_.width * kBytes;
         const char* const next = static_cast<const char*>(unit_.k) + (walk_.first() + kSpan) * next_bytes;
-        for (int j = 0; j < walk_.count(); ++j, v += bytes) {
-            if (part >= 0 && j % parts == 0) {
-                fetch(next + fetched_at((part * kSpan + j) / parts) * next_bytes, call_.width * kBytes);
-            }
-            Float weight[kRows];
-            LB_UNROLL
-            for (int r = 0; r < kRows; ++r) weight[r] = same(weights[r * kSpan + j]);
-            LB_UNROLL
-            for (int c = 0; c < kPairs; ++c) {
-                Float x, y;
-                widen<kOf>(v, column + c * kPair, x, y);
+        const int64_t done = row * values_ + (column + kPairs * kPair) * kRows;  // with this block, of rows_ * values_
+        const int fetches = walk_.followed() ? static_cast<int>(kSpan * done / (rows_ * values_)) - fetched_ : 0;
+        const int count = walk_.count(), each = fetches > 0 ? (count + fetches - 1) / fetches : count;
+        for (int j = 0; j < count;) {
+            if (fetches > 0) fetch(next + fetched_at(fetched_++) * next_bytes, width);
+            for (const int stop = j + each < count ? j + each : count; j < stop; ++j, v += bytes) {
+                Float weight[kRows];
                 LB_UNROLL
-                for (int r = 0; r < kRows; ++r) {
-                    sum[r][2 * c] = fma(x, weight[r], sum[r][2 * c]);
-                    sum[r][2 * c + 1] = fma(y, weight[r], sum[r][2 * c + 1]);
+                for (int r = 0; r < kRows; ++r) weight[r] = same(weights[r * kSpan + j]);
+                LB_UNROLL
+                for (int c = 0; c < kPairs; ++c) {
+                    Float x, y;
+                    widen<kOf>(v, column + c * kPair, x, y);
+                    LB_UNROLL
+                    for (int r = 0; r < kRows; ++r) {
+                        sum[r][2 * c] = fma(x, weight[r], sum[r][2 * c]);
+                        sum[r][2 * c + 1] = fma(y, weight[r], sum[r][2 * c + 1]);
+                    }
                 }
             }
         }
@@ -290,6 +300,7 @@ private:
     float *const weights_, *const levels_;        // [rows][kSpan]
     float *const wide_keys_, *const wide_values_; // [kSpan][width], [kSpan][values]
     const bool keys_in_place_, values_in_place_;  // rows are whole pairs
+    int fetched_ = 0;                             // of the next span's keys
     SpanWalk<kSpan> walk_;
     const Levels levels_of_;
 };
