@@ -29,6 +29,7 @@ _COLUMNS = {
     "LB201": "cache, step by step",
     "LB202": "cache, in chunks",
     "LB203": "static cache",
+    "LB204": "cache rolled back",
     "LB301": "left padding",
     "LB302": "right padding",
     "LB303": "batch neighbour",

@@ -152,6 +152,7 @@ def test_wrong_pattern_text_is_refused_as_parse_does():
         ),
         ({"lse": None}, "lse: a torch tensor is needed; got NoneType"),
         ({"top": -1}, "top: a whole number of at least 0 is needed; got -1"),
+        ({"top": 2**63}, "top: a whole number of at most 2147483647 is needed; got 9223372036854775808"),
         ({"top": True}, "top: a whole number is needed; got True"),
         ({"map": (4,)}, "map: (rows, columns), two whole numbers of at least 1, is needed; got (4,)"),
         ({"map": (4, 0)}, "map: (rows, columns), two whole numbers of at least 1, is needed; got (4, 0)"),

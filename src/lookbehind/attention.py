@@ -22,6 +22,7 @@ from lookbehind.grammar import parse
 from lookbehind.pattern import Pattern
 from lookbehind.spans import Spans
 
+_MOST_TOP = 2**31 - 1
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -144,7 +145,7 @@ def observe(
             f"lse: float32 or float64 {list(expected)} on {q.device} is needed, as attend() returns it; "
             f"got {_name(lse.dtype)} {list(lse.shape)} on {lse.device}"
         )
-    top = checks.whole("top", top, 0)
+    top = checks.whole("top", top, 0, _MOST_TOP)
     if map_of not in QUANTITIES:
         raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(

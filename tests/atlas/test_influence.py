@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,11 @@ def test_anything_else_is_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_influence(path)
+
+
+def test_a_file_without_an_end_is_refused():
+    with pytest.raises(InputError, match="it is longer than 64 MiB"):
+        read_influence(Path("/dev/zero"))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""LB201, LB202, LB203: what is tried, what is said, and when nothing is claimed."""
+"""LB201 to LB204: what is tried, what is said, and when nothing is claimed."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from lookbehind.auditor.caching import Ways, check
 from lookbehind.auditor.plan import make_plan
 from lookbehind.auditor.report import Outcome
 from lookbehind.auditor.subject import Subject
-from tests.leaks.caches import FromZero, KeepsFirst, TopLeftChunk
+from tests.leaks.caches import Cropped, CroppedModel, FromZero, KeepsFirst, OneLeftModel, TopLeftChunk
 from tests.leaks.decoder import Attention, Cached, Decoder, Plain, decoder
 from tests.leaks.hugging import late_static, llama
 from tests.leaks.lengths import CASES as LENGTHS
@@ -157,3 +157,50 @@ def test_a_fault_of_static_caches_alone():
     outcomes = checked(llama(model=late_static)(0))
     assert verdicts(outcomes) == ["pass", "pass", "fail"]
     assert "transformers.StaticCache(config=model.config" in outcomes["LB203"].reproducer
+
+
+def test_a_rejected_draft_that_stays_is_found_and_the_recipe_shows_it():
+    model = decoder(model=OneLeftModel)(0)
+    outcomes = checked(model)
+    assert verdicts(outcomes)[:2] == ["pass", "pass"]
+    found = outcomes["LB204"]
+    assert found.verdict == "fail"
+    assert "drafts of 3 rejected" in found.reason
+    printed = []
+    exec(found.reproducer.replace("model = ...", "model = given"), {"given": model, "print": printed.append})
+    assert printed[0] > 1e-3
+
+
+@pytest.mark.parametrize("mistral", [False, True])
+def test_caches_of_transformers_take_drafts_back(mistral):
+    outcome = checked(llama(mistral=mistral)(0), length=24)["LB204"]
+    assert outcome.verdict == "pass"
+    assert outcome.reason.startswith(("4 ways", "9 ways")), outcome.reason
+
+
+def test_nothing_is_claimed_where_nothing_can_be_taken_back():
+    class Refusing(Cropped):
+        def crop(self, count):
+            raise RuntimeError("tokens that have left the window do not come back")
+
+    class Refuses(Cached):
+        cache = Refusing
+
+    class Stateful(CroppedModel):
+        _is_stateful = True
+
+    def told(model, **parts):
+        outcome = checked(decoder(model=model, **parts)(0))["LB204"]
+        return outcome.verdict, outcome.reason
+
+    assert told(Cached) == ("not applicable", "its cache, a Cache, has no crop that takes tokens back")
+    refused = (
+        "its cache takes no tokens back: RuntimeError: tokens that have left the window do not come back"
+    )
+    assert told(Refuses) == ("not applicable", refused)
+    assert told(Stateful) == (
+        "not applicable",
+        "Stateful is stateful: transformers takes nothing back from it",
+    )
+    reason = "decoding in chunks differs (LB202), and a draft is a chunk"
+    assert told(CroppedModel, mixer=TopLeftChunk) == ("not covered", reason)

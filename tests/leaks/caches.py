@@ -7,7 +7,7 @@ from tests.leaks.case import Case
 from tests.leaks.decoder import Attention, Cache, Cached, Decoder, Plain, decoder, rotate
 from tests.leaks.mixers import Conv, Scan, Shift
 
-STEP, CHUNK = "LB201", "LB202"
+STEP, CHUNK, ROLLBACK = "LB201", "LB202", "LB204"
 
 
 class FromZero(Cached):
@@ -289,6 +289,53 @@ class SharedModel(Cached):
     cache = SharedLayers
 
 
+class Cropped(Cache):
+    """The last tokens can be taken back: `crop(-m)` takes m of them, as in transformers."""
+
+    def crop(self, count):
+        self.length += count
+        self.layers = {layer: self.cut(kept, count) for layer, kept in self.layers.items()}
+
+    def cut(self, kept, count):
+        k, v, slots, places = kept
+        return k[:, :, :count], v[:, :, :count], slots[:count], places[:, :count]
+
+
+class CroppedModel(Cached):
+    cache = Cropped
+
+
+class OneLeft(Cropped):
+    """One rejected key too many is kept."""
+
+    def cut(self, kept, count):
+        return super().cut(kept, count + 1) if count < -1 else kept
+
+
+class OneLeftModel(Cached):
+    cache = OneLeft
+
+
+class RunsOn(Cropped):
+    """Keys are taken back, and the count of tokens, which positions are made of, is not."""
+
+    def crop(self, count):
+        super().crop(count)
+        self.length -= count
+
+
+class RunsOnModel(Cached):
+    cache = RunsOn
+
+
+class CroppedRolling(Cropped, Rolling):
+    """A window that has dropped what is needed again once a draft is taken back."""
+
+
+class CroppedRollingModel(Cached):
+    cache = CroppedRolling
+
+
 class MaskOfTheCall(Decoder):
     """A mask of the new tokens only is taken for one of all tokens: positions start over."""
 
@@ -372,4 +419,21 @@ CASES = [
     _cache(
         "positions_without_mask", "positions from the mask only, where it is left out", model=MaskOfTheCall
     ),
+    _cache("rollback_one_left", "a rejected key stays in the cache", ROLLBACK, model=OneLeftModel),
+    _cache("rollback_runs_on", "positions count rejected tokens", ROLLBACK, model=RunsOnModel),
+    _cache(
+        "rollback_window",
+        "a rolling cache is cropped although it has dropped what is then needed",
+        ROLLBACK,
+        model=CroppedRollingModel,
+        **WINDOW,
+    ),
+    _cache(
+        "rollback_convolution",
+        "a convolution's state is no part of what is cropped",
+        ROLLBACK,
+        model=CroppedModel,
+        mixer={0: CachedConv},
+    ),
+    _cache("rollback_scan", "nor is a recurrent state", ROLLBACK, model=CroppedModel, mixer={1: CachedScan}),
 ]

@@ -181,6 +181,28 @@ def static(run: Runner, n: int, expect: Any) -> float | None:
     return found
 
 
+def rollback(run: Runner, n: int, expect: Any) -> float | None:
+    """LB204: two other tokens in every call after a prompt, taken back from the cache."""
+    if "past_key_values" not in run.names or getattr(run.model, "_is_stateful", False):
+        return None
+    x, other = ids(8, n), ids(9, n)
+    whole, found = run(x), 0.0
+    for prompt in (1, 7):
+        out = run.out(x[:, :prompt], past_key_values=None, use_cache=True)
+        cache = out.past_key_values
+        if not hasattr(cache, "crop"):
+            return None
+        getattr(cache, "activate_past_recording", list)()
+        for at in range(prompt, n):
+            draft = other[:, at + 1 : at + 3]
+            out = run.out(torch.cat((x[:, at : at + 1], draft), 1), past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            if draft.shape[1]:
+                cache.crop(-draft.shape[1])
+            found = max(found, worst(out.logits[:, :1].double(), whole[:, at : at + 1]))
+    return found
+
+
 def _padded(run: Runner, n: int, left: bool) -> float | None:
     if "attention_mask" not in run.names:
         return None
@@ -261,6 +283,7 @@ CHECKS = {
     "LB201": step,
     "LB202": chunks,
     "LB203": static,
+    "LB204": rollback,
     "LB301": left,
     "LB302": right,
     "LB303": neighbour,

@@ -7,7 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from lookbehind import Causal, First, Window
-from tests.leaks.caches import WINDOW, CachedConv, CachedScan, CachedShift, Making, RollingModel
+from tests.leaks.caches import (
+    WINDOW,
+    CachedConv,
+    CachedScan,
+    CachedShift,
+    CroppedModel,
+    Making,
+    RollingModel,
+)
 from tests.leaks.case import Case
 from tests.leaks.decoder import (
     MLP,
@@ -405,6 +413,7 @@ HONEST = [
     ),
     ok("chunked", "influence ends at chunk borders", model=Decoder, attention_chunk_size=6),
     ok("rolling_cache", "a cache that forgets what no window reaches", model=RollingModel, **WINDOW),
+    ok("cropped_cache", "rejected tokens are taken back from the cache", model=CroppedModel, **WINDOW),
     ok("sinks", "a learned extra logit per head", model=Decoder, sinks=True),
     ok(
         "streaming",

@@ -10,6 +10,7 @@ from typing import Any
 from lookbehind.errors import InputError
 
 MOST = 512  # positions a side: the map is for short lengths
+_BYTES = 64 << 20  # of a report: that of the largest map is a tenth of it
 
 
 def read_influence(path: Path) -> dict[str, Any]:
@@ -19,7 +20,11 @@ def read_influence(path: Path) -> dict[str, Any]:
         InputError: the file is no report, or holds no influence map.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(_BYTES + 1)
+        if len(text) > _BYTES:
+            raise ValueError(f"it is longer than {_BYTES >> 20} MiB")
+        report = json.loads(text)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the JSON report of an audit"

@@ -1,4 +1,5 @@
-"""Caching: decoding with a cache, token by token (LB201), in chunks (LB202), and in static caches (LB203).
+"""Caching: decoding with a cache, token by token (LB201), in chunks (LB202), in static caches (LB203), and
+with tokens that are taken back (LB204).
 
 A prompt is a first chunk: LB201 is of single tokens from the first one on, LB202 of pieces that hold more,
 and of the whole in one call that makes a cache.
@@ -13,13 +14,25 @@ from typing import Any
 import torch
 
 from lookbehind.auditor.comparison import Comparison, judge, short
-from lookbehind.auditor.decoding import NAMES, SPARE, Decoded, cache_name, prompts, static_cache, uneven
+from lookbehind.auditor.decoding import (
+    DRAFT,
+    NAMES,
+    SPARE,
+    Decoded,
+    KeptError,
+    cache_name,
+    prompts,
+    static_cache,
+    step,
+    take_back,
+    uneven,
+)
 from lookbehind.auditor.forward import Forward, Joined, Source
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome, Verdict
 from lookbehind.auditor.subject import Subject, UncoveredError
 
-RULES = ("LB201", "LB202", "LB203")
+RULES = ("LB201", "LB202", "LB203", "LB204")
 
 _NO_CACHES = ("use_cache", "cache_position", "return_cache")
 _WORDS = ", with mask and position_ids"
@@ -43,21 +56,23 @@ def check(subject: Subject, plan: Plan) -> Iterator[Outcome]:
         reason = "outputs depend on later tokens (LB101): a cache, which does not know them, must differ"
         yield from (Outcome(rule, "not covered", reason) for rule in RULES)
         return
-    plan.tell("decoding token by token", 0, 3)
+    plan.tell("decoding token by token", 0, 4)
     yield _stepped(subject, plan)
-    plan.tell("decoding in chunks", 1, 3)
+    plan.tell("decoding in chunks", 1, 4)
     yield (
         chunked := judge(subject, plan, "LB202", lambda plan: _chunked(subject, plan), "decoding in chunks")
     )
-    plan.tell("decoding with a static cache", 2, 3)
+    plan.tell("decoding with a static cache", 2, 4)
     yield _static(subject, plan, chunked)
+    plan.tell("decoding with drafts rejected", 3, 4)
+    yield _rejecting(subject, plan, chunked)
 
 
 class Ways:
     """Decoding one sequence in many ways, each held against the one forward of the whole."""
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self.subject, self.n = subject, short(subject, plan)
+        self.subject, self.plan, self.n = subject, plan, short(subject, plan)
         self.periods = tuple(plan.periods.values())
         rows = 2 if plan.rows_independent else 1
         self.ids = torch.cat([subject.ids(seed, self.n) for seed in (*plan.seeds, plan.seeds[0] + 1)[:rows]])
@@ -138,6 +153,19 @@ class Ways:
             made += self.way(f"chunks of {shown}", cuts, alone=index == 1, words=index % 3 == 2, **more)
         return made
 
+    def rejecting(self) -> list[Comparison]:
+        """Drafts are rejected: in the call of the piece before them, then taken back from the cache."""
+        if self.n < 3:
+            return []  # no call is left after the first draft
+        drafts = self.subject.ids(self.plan.seeds[0] + 2, self.n)
+        what = f"token by token, drafts of {DRAFT} rejected"
+        made = self.way(what, range(1, min(self.n, _STEPS // 2) + 1), drafts=drafts)
+        for index, prompt in enumerate(prompts(self.n, self.periods)):
+            cuts = range(prompt, min(self.n, prompt + _AFTER) + 1)
+            name = f"a prompt of {prompt}, then {what}"
+            made += self.way(name, cuts, alone=index == 0, words=index % 3 == 2, drafts=drafts)
+        return made
+
     def padded(self, make: Callable[[int], Any] | None = None) -> list[Comparison]:
         """A row padded on the left beside one that is not, held against the same without a cache."""
         subject, n = self.subject, self.n
@@ -210,3 +238,21 @@ def _static(subject: Subject, plan: Plan, chunked: Outcome) -> Outcome:
         ]
 
     return judge(subject, plan, "LB203", build, "decoding with a static cache")
+
+
+def _rejecting(subject: Subject, plan: Plan, chunked: Outcome) -> Outcome:
+    rule = "LB204"
+    if getattr(subject.model, "_is_stateful", False):
+        reason = f"{subject.name} is stateful: transformers takes nothing back from it"
+        return Outcome(rule, "not applicable", reason)
+    try:
+        cache = step(subject, subject.ids(0, 2), None, 0)[1]
+        take_back(cache, 0)
+        take_back(step(subject, subject.ids(1, DRAFT), cache, 2)[1], DRAFT - 1)
+    except KeptError as error:
+        return Outcome(rule, "not applicable", str(error))
+    except UncoveredError as error:
+        return Outcome(rule, "not covered", str(error))
+    if chunked.failed:
+        return Outcome(rule, "not covered", "decoding in chunks differs (LB202), and a draft is a chunk")
+    return judge(subject, plan, rule, lambda plan: Ways(subject, plan).rejecting(), "rejecting drafts")

@@ -15,8 +15,13 @@ from lookbehind.auditor.forward import Memo, Moment
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
 
 SPARE = 5  # slots of a static cache beyond the sequence, which stay empty
+DRAFT = 3  # tokens that follow a piece and are rejected
 # What models call the cache that they take and return.
 NAMES = ("past_key_values", "cache_params", "state")
+
+
+class KeptError(UncoveredError):
+    """A cache does not take tokens back."""
 
 
 def cache_name(subject: Subject) -> str | None:
@@ -37,6 +42,8 @@ class Decoded:
         row: the row whose outputs are looked at.
         make: makes, for so many rows, the cache that the first piece is given; None: the model makes its own.
         used: tokens that were decoded with the cache before, which was then reset.
+        drafts: tokens [1, n] of which some follow each piece but the first in its call, and are then taken
+            back from the cache: a draft of speculative decoding that is rejected.
     """
 
     ids: torch.Tensor
@@ -47,6 +54,7 @@ class Decoded:
     row: int = 0
     make: Callable[[int], Any] | None = None
     used: torch.Tensor | None = None
+    drafts: torch.Tensor | None = None
 
     def outputs(self, subject: Subject, memo: Memo) -> torch.Tensor:
         """The outputs from `start` to the last cut."""
@@ -71,7 +79,7 @@ class Decoded:
         def run(cache: Any) -> Any:
             return self._piece(subject, cache, a, b)
 
-        return Moment(before, run, len(self.ids), b - a, self.row, (at - a,))
+        return Moment(before, run, len(self.ids), self.end(a, b) - a, self.row, (at - a,))
 
     def position(self, place: int) -> int:
         """Counted from the first real token."""
@@ -80,11 +88,15 @@ class Decoded:
 
     def tokens(self) -> dict[tuple[Any, ...], int]:
         """Those of each piece."""
-        return {(id(self), a): len(self.ids) * (b - a) for a, b in self.pieces()}
+        return {(id(self), a): len(self.ids) * (self.end(a, b) - a) for a, b in self.pieces()}
 
     def pieces(self) -> list[tuple[int, int]]:
         """(start, stop) of each piece."""
         return list(itertools.pairwise((0, *self.cuts)))
+
+    def end(self, a: int, b: int) -> int:
+        """Where the call of a piece ends, with its draft."""
+        return b if self.drafts is None or a == 0 else min(b + DRAFT, self.ids.shape[1])
 
     def _begin(self, subject: Subject) -> Any:
         cache = self.make(len(self.ids)) if self.make is not None else None
@@ -97,10 +109,15 @@ class Decoded:
 
     def _piece(self, subject: Subject, cache: Any, a: int, b: int) -> tuple[torch.Tensor, Any]:
         # Keys of the past are masked with the piece's own; a state holds no keys: its mask is the piece's.
-        first = 0 if cache_name(subject) == "past_key_values" else a
-        mask = None if self.mask is None else self.mask[:, first:b]
-        positions = None if self.position_ids is None else self.position_ids[:, a:b]
-        return step(subject, self.ids[:, a:b], cache, a, mask, positions)
+        first, end = 0 if cache_name(subject) == "past_key_values" else a, self.end(a, b)
+        mask = None if self.mask is None else self.mask[:, first:end]
+        positions = None if self.position_ids is None else self.position_ids[:, a:end]
+        if self.drafts is None:
+            return step(subject, self.ids[:, a:b], cache, a, mask, positions)
+        ids = torch.cat((self.ids[:, a:b], self.drafts[:, b:end].expand(len(self.ids), -1)), 1)
+        logits, cache = step(subject, ids, cache, a, mask, positions)
+        take_back(cache, end - b)
+        return logits[:, : b - a], cache
 
 
 def step(
@@ -133,6 +150,26 @@ def step(
     if after is None:
         raise UncoveredError(f"{subject.name} returns no cache, although one was asked for")
     return subject.read(output, ids), after
+
+
+def take_back(cache: Any, count: int) -> None:
+    """Takes the last tokens back from a cache, as transformers' speculative decoding does, in place.
+
+    A count of 0 tells a cache that some will be taken back: what keeps no more than it needs must know.
+
+    Raises:
+        KeptError: the cache cannot do it.
+    """
+    crop: Any = getattr(cache, "crop", None)
+    if crop is None:
+        raise KeptError(f"its cache, a {type(cache).__name__}, has no crop that takes tokens back")
+    try:
+        if count:
+            crop(-count)
+        elif hasattr(cache, "activate_past_recording"):
+            cache.activate_past_recording()
+    except Exception as error:  # whatever foreign code raises that cannot
+        raise KeptError(f"its cache takes no tokens back: {brief(error)}") from error
 
 
 def static_cache(subject: Subject, slots: int) -> Callable[[int], Any]:

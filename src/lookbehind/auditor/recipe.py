@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lookbehind.auditor.comparison import Comparison
-from lookbehind.auditor.decoding import SPARE, Decoded, cache_name
+from lookbehind.auditor.decoding import DRAFT, SPARE, Decoded, cache_name
 from lookbehind.auditor.evidence import Decision
 from lookbehind.auditor.forward import At, Forward, Joined, Source
 from lookbehind.auditor.plan import Plan
@@ -63,9 +63,10 @@ def _decoding(written: Written, source: Decoded, place: int, name: str) -> list[
     words = [f"{cache}=cache"]
     given: list[str] = []
     first = "" if cache == "past_key_values" else "a"
+    end = "b" if source.drafts is None else "end"
     for key, tensor, span in (
-        ("attention_mask", source.mask, f"{first}:b"),
-        ("position_ids", source.position_ids, "a:b"),
+        ("attention_mask", source.mask, f"{first}:{end}"),
+        ("position_ids", source.position_ids, f"a:{end}"),
     ):
         if tensor is not None:
             given.append(f"{key} = {written.tensor(tensor)}")
@@ -78,11 +79,23 @@ def _decoding(written: Written, source: Decoded, place: int, name: str) -> list[
         given = ["import transformers", *given]
     if len(pieces) > _PIECES:
         given = ["import itertools", *given]
+    tokens, before, after = "ids[:, a:b]", list[str](), list[str]()
+    if source.drafts is not None:
+        given.append(f"draft = {written.tensor(source.drafts)}.expand({len(source.ids)}, -1)")
+        tokens = "torch.cat((ids[:, a:b], draft[:, b:end]), 1)"
+        before = [f"    end = min(b + {DRAFT}, {source.ids.shape[1]}) if a else b"]
+        after = ["    if end > b: cache.crop(b - end)  # the draft is rejected"]
+        if subject.is_hf:
+            after.append(
+                '    elif hasattr(cache, "activate_past_recording"): cache.activate_past_recording()'
+            )
     return [
         *given,
         f"ids, cache = {written.tensor(source.ids)}, {made}",
         f"for a, b in {around}:",
-        f"    out = model(ids[:, a:b], {', '.join(words)}); cache = out.{cache}",
+        *before,
+        f"    out = model({tokens}, {', '.join(words)}); cache = out.{cache}",
+        *after,
         f"{name} = out.logits[{source.row}, {at - a}]",
     ]
 

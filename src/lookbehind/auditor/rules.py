@@ -24,7 +24,7 @@ MODULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("influence", ("LB101", "LB102")),
     ("structure", ("LB103",)),
     ("reach", ("LB104",)),
-    ("caching", ("LB201", "LB202", "LB203")),
+    ("caching", ("LB201", "LB202", "LB203", "LB204")),
     ("padding", ("LB301", "LB302", "LB303")),
     ("packing", ("LB401",)),
     ("backends", ("LB501",)),
@@ -125,6 +125,23 @@ As LB201, with caches of fixed size: prompts shorter and longer than the window,
 
 Usual causes: empty slots that are attended to, slots of an earlier sequence, a window that slides one too
 far.
+""",
+    ),
+    Rule(
+        "LB204",
+        "cache-rollback",
+        "tokens that are taken back from a cache leave nothing behind",
+        """
+As LB202, but other tokens, a draft, follow each piece in its call and are then taken back from the
+cache (`cache.crop`), as speculative decoding does with what it rejects. The outputs that follow are compared
+with the full forward, which never saw them. Not tried where a cache has no crop, and on models that say of
+themselves that they are stateful.
+
+A finding means that speculative decoding gives other text than decoding without it: rejected tokens, which
+are no part of the sequence, are still read.
+
+Usual causes: state beside the keys (convolutions, recurrent states, an indexer's keys, positions counted in
+the module) that crop does not know, a window that has already dropped what is needed again.
 """,
     ),
     Rule(
