@@ -22,7 +22,10 @@ README = Path(__file__).parent.parent / "benchmarks" / "README.md"
 
 @pytest.fixture(scope="module")
 def rows():
-    return bench.run(quick=True)
+    """What is asked, as of a CPU that multiplies bfloat16: the page is of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_WITH_DOT", tuple(native.sets()[0]))
+        return bench.run(quick=True)
 
 
 def test_every_row_is_a_figure_with_its_unit(rows):
@@ -48,6 +51,13 @@ def test_the_page_shows_what_has_to_be_reached(rows):
     targets = [row for row in rows if row.must is not None]
     assert len(targets) > 30
     assert shown == [(row.name, f"{row.must:g}", f"{row.aim:g}" if row.aim else "–") for row in targets]
+
+
+def test_what_is_asked_of_bfloat16_depends_on_the_cpu(monkeypatch):
+    for has, asked in (("avx2", (None, None)), ("avx512", (None, None)), ("avx512bf16", (2.6, 3.1))):
+        monkeypatch.setattr(native, "sets", lambda has=has: ([has], [has]))
+        assert engine._asked("bfloat16", (2.6, 3.1)) == asked
+        assert engine._asked("float32", (1.35, 1.5)) == (1.35, 1.5)
 
 
 def test_reached_or_not():
