@@ -165,7 +165,7 @@ def test_a_rejected_draft_that_stays_is_found_and_the_recipe_shows_it():
     assert verdicts(outcomes)[:2] == ["pass", "pass"]
     found = outcomes["LB204"]
     assert found.verdict == "fail"
-    assert "drafts of 3 rejected" in found.reason
+    assert "drafts rejected" in found.reason
     printed = []
     exec(found.reproducer.replace("model = ...", "model = given"), {"given": model, "print": printed.append})
     assert printed[0] > 1e-3
@@ -175,7 +175,8 @@ def test_a_rejected_draft_that_stays_is_found_and_the_recipe_shows_it():
 def test_caches_of_transformers_take_drafts_back(mistral):
     outcome = checked(llama(mistral=mistral)(0), length=24)["LB204"]
     assert outcome.verdict == "pass"
-    assert outcome.reason.startswith(("4 ways", "9 ways")), outcome.reason
+    ways = 12 if mistral else 7
+    assert outcome.reason.startswith(f"{ways} ways of rejecting drafts agree"), outcome.reason
 
 
 def test_nothing_is_claimed_where_nothing_can_be_taken_back():

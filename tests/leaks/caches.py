@@ -336,6 +336,59 @@ class CroppedRollingModel(Cached):
     cache = CroppedRolling
 
 
+class SpareModel(Cached):
+    """The same with three keys to spare, and longer drafts."""
+
+    class cache(CroppedRolling):  # noqa: N801
+        size = 6
+
+
+class Highest(Cropped):
+    """A preallocated buffer, read up to the highest slot that was ever written."""
+
+    def __init__(self):
+        super().__init__()
+        self.buffers, self.top = {}, 0
+
+    def keep(self, layer, k, v, slots, places):
+        if layer not in self.buffers:
+            room = (*k.shape[:2], 64, k.shape[3])
+            self.buffers[layer] = (k.new_zeros(room), v.new_zeros(room), places.new_zeros(len(places), 64))
+        keys, values, at = self.buffers[layer]
+        keys[:, :, slots], values[:, :, slots], at[:, slots] = k, v, places
+        self.top = top = max(self.top, int(slots[-1]) + 1)
+        return keys[:, :, :top], values[:, :, :top], torch.arange(top), at[:, :top]
+
+
+class HighestModel(Cached):
+    cache = Highest
+
+
+class AllForOne(Attention):
+    """A single token reads all that it is handed, as a kernel for decoding does."""
+
+    def reach(self, i, j):
+        return super().reach(i, j) if len(i) > 1 else j == j
+
+
+class OneBack(Cropped):
+    """The state after the first token of the last call is taken up again, however many were accepted."""
+
+    def crop(self, count):
+        super().crop(count)
+        self.state = {mixer: mixer.states[0] for mixer in self.state}
+
+
+class OneBackModel(Cached):
+    cache = OneBack
+
+
+class KeptScan(CachedScan):
+    def kept(self, states):
+        self.states = states
+        return super().kept(states)
+
+
 class MaskOfTheCall(Decoder):
     """A mask of the new tokens only is taken for one of all tokens: positions start over."""
 
@@ -345,7 +398,8 @@ class MaskOfTheCall(Decoder):
 
 def _cache(name, note, rule=STEP, **given):
     given.setdefault("model", Cached)
-    return Case(name, decoder(**given), rule, None, given.pop("options", {}), note)
+    culprit, options = given.pop("culprit", None), given.pop("options", {})
+    return Case(name, decoder(**given), rule, culprit, options, note)
 
 
 WINDOW = {"sliding_window": 4}
@@ -434,6 +488,36 @@ CASES = [
         ROLLBACK,
         model=CroppedModel,
         mixer={0: CachedConv},
+        culprit="blocks.0.mixer",
     ),
-    _cache("rollback_scan", "nor is a recurrent state", ROLLBACK, model=CroppedModel, mixer={1: CachedScan}),
+    _cache(
+        "rollback_scan",
+        "nor is a recurrent state",
+        ROLLBACK,
+        model=CroppedModel,
+        mixer={1: CachedScan},
+        culprit="blocks.1.mixer",
+    ),
+    _cache(
+        "rollback_spare",
+        "a rolling cache with room for shorter drafts than come",
+        ROLLBACK,
+        model=SpareModel,
+        **WINDOW,
+    ),
+    _cache(
+        "rollback_highest",
+        "a kernel for single tokens reads a buffer up to what was rejected",
+        ROLLBACK,
+        model=HighestModel,
+        mixer=AllForOne,
+    ),
+    _cache(
+        "rollback_partial",
+        "a recurrent state is right again only where one token was accepted",
+        ROLLBACK,
+        model=OneBackModel,
+        mixer={1: KeptScan},
+        culprit="blocks.1.mixer",
+    ),
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 from typing import Any
 
 import torch
@@ -182,24 +183,28 @@ def static(run: Runner, n: int, expect: Any) -> float | None:
 
 
 def rollback(run: Runner, n: int, expect: Any) -> float | None:
-    """LB204: two other tokens in every call after a prompt, taken back from the cache."""
+    """LB204: so many tokens accepted and so many others taken back, call after call behind a prompt."""
     if "past_key_values" not in run.names or getattr(run.model, "_is_stateful", False):
         return None
     x, other = ids(8, n), ids(9, n)
     whole, found = run(x), 0.0
-    for prompt in (1, 7):
-        out = run.out(x[:, :prompt], past_key_values=None, use_cache=True)
+    for at, plan in ((1, [(1, 2)]), (7, [(1, 2)]), (4, [(1, 6), (1, 0), (3, 2), (1, 0), (2, 1)])):
+        out = run.out(x[:, :at], past_key_values=None, use_cache=True)
         cache = out.past_key_values
         if not hasattr(cache, "crop"):
             return None
         getattr(cache, "activate_past_recording", list)()
-        for at in range(prompt, n):
-            draft = other[:, at + 1 : at + 3]
-            out = run.out(torch.cat((x[:, at : at + 1], draft), 1), past_key_values=cache, use_cache=True)
+        for accepted, rejected in itertools.cycle(plan):
+            stop = min(at + accepted, n)
+            draft = other[:, stop : stop + rejected]
+            out = run.out(torch.cat((x[:, at:stop], draft), 1), past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             if draft.shape[1]:
                 cache.crop(-draft.shape[1])
-            found = max(found, worst(out.logits[:, :1].double(), whole[:, at : at + 1]))
+            found = max(found, worst(out.logits[:, : stop - at].double(), whole[:, at:stop]))
+            at = stop
+            if at == n:
+                break
     return found
 
 

@@ -7,6 +7,7 @@ and of the whole in one call that makes a cache.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,13 +16,14 @@ import torch
 
 from lookbehind.auditor.comparison import Comparison, judge, short
 from lookbehind.auditor.decoding import (
-    DRAFT,
     NAMES,
     SPARE,
     Decoded,
     KeptError,
     cache_name,
     prompts,
+    record_past,
+    records_past,
     static_cache,
     step,
     take_back,
@@ -38,6 +40,8 @@ _NO_CACHES = ("use_cache", "cache_position", "return_cache")
 _WORDS = ", with mask and position_ids"
 _STEPS = 64  # single tokens in one run, where the sequence is longer
 _AFTER = 2  # tokens decoded after a prompt
+_DRAFT = 3  # tokens rejected after a prompt
+_REJECTED = (_DRAFT, 0, 5, 1, 0, 2, 12, 0)  # after the pieces behind it, over and over; 0: all are accepted
 
 
 def check(subject: Subject, plan: Plan) -> Iterator[Outcome]:
@@ -72,7 +76,7 @@ class Ways:
     """Decoding one sequence in many ways, each held against the one forward of the whole."""
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
-        self.subject, self.plan, self.n = subject, plan, short(subject, plan)
+        self.subject, self.n = subject, short(subject, plan)
         self.periods = tuple(plan.periods.values())
         rows = 2 if plan.rows_independent else 1
         self.ids = torch.cat([subject.ids(seed, self.n) for seed in (*plan.seeds, plan.seeds[0] + 1)[:rows]])
@@ -86,13 +90,29 @@ class Ways:
             raise UncoveredError(f"under {plan.expect} no part of a sequence stands alone")
 
     def way(
-        self, name: str, cuts: Iterable[int], alone: bool = False, words: bool = False, **more: Any
+        self,
+        name: str,
+        cuts: Iterable[int],
+        alone: bool = False,
+        words: bool = False,
+        first: int | None = None,
+        **more: Any,
     ) -> list[Comparison]:
-        """One way: cuts that the pattern allows; `alone` at batch 1, `words` with mask and position_ids."""
-        stop = max(cuts := tuple(cuts))
-        kept = tuple(cut for cut in cuts if cut in self.clean or cut == stop)
+        """One way: cuts that the pattern allows.
+
+        Args:
+            name: in words.
+            cuts: where pieces end.
+            alone: at batch 1.
+            words: with mask and position_ids.
+            first: how many tokens are rejected after the first piece, where some are rejected after each.
+            more: for `Decoded`.
+        """
+        cuts = tuple(cuts)
+        kept = tuple(cut for cut in cuts if cut in self.clean or cut == self.n)
         if len(kept) < min(2, len(cuts)):
             return []
+        stop = kept[-1]
         ids = self.ids[:1] if alone else self.ids
         row = len(ids) - 1
         if words:
@@ -102,11 +122,16 @@ class Ways:
             if more["mask"] is None and more["position_ids"] is None:
                 return []
             name += _WORDS
+        if first is not None:
+            more["drafts"] = self.subject.others(self.ids, 0)[: len(ids)]
+            more["rejected"] = (first, *itertools.islice(itertools.cycle(_REJECTED), len(kept) - 1))
         source = Decoded(ids, kept, row=row, **more)
         whole = self.first if alone else self.whole
         expected: Source = whole.at([row], range(stop))
         if self.by_prefix:
-            expected = Joined(tuple(Forward(ids[:, :b]).at([row], range(a, b)) for a, b in source.pieces()))
+            expected = Joined(
+                tuple(Forward(source.read(b)).at([row], range(a, b)) for a, b in source.pieces())
+            )
         return [Comparison(name + (" at batch 1" if alone else ""), expected, source)]
 
     def steps(self) -> list[Comparison]:
@@ -153,17 +178,24 @@ class Ways:
             made += self.way(f"chunks of {shown}", cuts, alone=index == 1, words=index % 3 == 2, **more)
         return made
 
-    def rejecting(self) -> list[Comparison]:
-        """Drafts are rejected: in the call of the piece before them, then taken back from the cache."""
+    def rejecting(self, first: int) -> list[Comparison]:
+        """Drafts are rejected: fed behind a piece, and then taken back from the cache."""
         if self.n < 3:
             return []  # no call is left after the first draft
-        drafts = self.subject.ids(self.plan.seeds[0] + 2, self.n)
-        what = f"token by token, drafts of {DRAFT} rejected"
-        made = self.way(what, range(1, min(self.n, _STEPS // 2) + 1), drafts=drafts)
+        stop, what = self.n if self.n <= _STEPS else _STEPS // 2, "token by token, drafts rejected"
+        chunks = [cut for cut in uneven(self.n, (4, 2, 1, 3, 1, 1, 2)) if cut <= stop]
+        made = [
+            *self.way(what, range(1, stop + 1), first=first),
+            *self.way(what, range(1, stop + 1), first=first, words=True),
+            *self.way("chunks, drafts rejected", chunks, first=first),
+            *self.way(
+                "chunks, drafts rejected that are fed token by token", chunks, first=first, singly=True
+            ),
+        ]
         for index, prompt in enumerate(prompts(self.n, self.periods)):
             cuts = range(prompt, min(self.n, prompt + _AFTER) + 1)
             name = f"a prompt of {prompt}, then {what}"
-            made += self.way(name, cuts, alone=index == 0, words=index % 3 == 2, drafts=drafts)
+            made += self.way(name, cuts, alone=index == 0, words=index % 3 == 2, first=first)
         return made
 
     def padded(self, make: Callable[[int], Any] | None = None) -> list[Comparison]:
@@ -246,13 +278,28 @@ def _rejecting(subject: Subject, plan: Plan, chunked: Outcome) -> Outcome:
         reason = f"{subject.name} is stateful: transformers takes nothing back from it"
         return Outcome(rule, "not applicable", reason)
     try:
-        cache = step(subject, subject.ids(0, 2), None, 0)[1]
-        take_back(cache, 0)
-        take_back(step(subject, subject.ids(1, DRAFT), cache, 2)[1], DRAFT - 1)
+        cache = step(subject, subject.ids(0, 1), None, 0)[1]
+        first = 0 if records_past(cache) else _DRAFT
+        record_past(cache)
+        cache = step(subject, subject.ids(1, 2), cache, 1)[1]
+        before = _length(cache)
+        take_back(cache, 1)
+        taken = before - _length(cache)
     except KeptError as error:
         return Outcome(rule, "not applicable", str(error))
     except UncoveredError as error:
         return Outcome(rule, "not covered", str(error))
-    if chunked.failed:
+    told = judge(subject, plan, rule, lambda plan: Ways(subject, plan).rejecting(first), "rejecting drafts")
+    if told.failed and chunked.failed:
         return Outcome(rule, "not covered", "decoding in chunks differs (LB202), and a draft is a chunk")
-    return judge(subject, plan, rule, lambda plan: Ways(subject, plan).rejecting(), "rejecting drafts")
+    if told.failed and before and taken != 1:
+        return replace(told, reason=f"{told.reason}; of 3 positions its cache's crop(-1) took {taken} back")
+    return told
+
+
+def _length(cache: Any) -> int:
+    """How many positions a cache says it holds; 0 where it does not say."""
+    try:
+        return cache.get_seq_length()
+    except Exception:  # it has no such method, or one that wants to know of which layer
+        return 0

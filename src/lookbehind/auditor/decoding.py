@@ -15,7 +15,6 @@ from lookbehind.auditor.forward import Memo, Moment
 from lookbehind.auditor.subject import Subject, UncoveredError, brief
 
 SPARE = 5  # slots of a static cache beyond the sequence, which stay empty
-DRAFT = 3  # tokens that follow a piece and are rejected
 # What models call the cache that they take and return.
 NAMES = ("past_key_values", "cache_params", "state")
 
@@ -42,8 +41,10 @@ class Decoded:
         row: the row whose outputs are looked at.
         make: makes, for so many rows, the cache that the first piece is given; None: the model makes its own.
         used: tokens that were decoded with the cache before, which was then reset.
-        drafts: tokens [1, n] of which some follow each piece but the first in its call, and are then taken
-            back from the cache: a draft of speculative decoding that is rejected.
+        drafts: other tokens [B, n], of which some follow each piece and are then taken back from the cache:
+            what speculative decoding rejects.
+        rejected: how many follow each piece.
+        singly: whether they follow token by token; else they are in the call of the piece.
     """
 
     ids: torch.Tensor
@@ -55,13 +56,16 @@ class Decoded:
     make: Callable[[int], Any] | None = None
     used: torch.Tensor | None = None
     drafts: torch.Tensor | None = None
+    rejected: tuple[int, ...] = ()
+    singly: bool = False
 
     def outputs(self, subject: Subject, memo: Memo) -> torch.Tensor:
         """The outputs from `start` to the last cut."""
         cache, parts = self._begin(subject), list[torch.Tensor]()
         for a, b in self.pieces():
             logits, cache = self._piece(subject, cache, a, b)
-            parts.append(logits[self.row])
+            parts.append(logits[self.row, : b - a])
+            cache = self._reject(subject, cache, a, b)
         return torch.cat(parts)[self.start :]
 
     def moment(self, subject: Subject, place: int) -> Moment:
@@ -74,12 +78,13 @@ class Decoded:
             for start, stop in self.pieces():
                 if stop <= a:
                     cache = self._piece(subject, cache, start, stop)[1]
+                    cache = self._reject(subject, cache, start, stop)
             return cache
 
         def run(cache: Any) -> Any:
             return self._piece(subject, cache, a, b)
 
-        return Moment(before, run, len(self.ids), self.end(a, b) - a, self.row, (at - a,))
+        return Moment(before, run, len(self.ids), self.read(b).shape[1] - a, self.row, (at - a,))
 
     def position(self, place: int) -> int:
         """Counted from the first real token."""
@@ -88,15 +93,20 @@ class Decoded:
 
     def tokens(self) -> dict[tuple[Any, ...], int]:
         """Those of each piece."""
-        return {(id(self), a): len(self.ids) * (self.end(a, b) - a) for a, b in self.pieces()}
+        return {(id(self), a): len(self.ids) * (self.end(b) - a) for a, b in self.pieces()}
 
     def pieces(self) -> list[tuple[int, int]]:
         """(start, stop) of each piece."""
         return list(itertools.pairwise((0, *self.cuts)))
 
-    def end(self, a: int, b: int) -> int:
-        """Where the call of a piece ends, with its draft."""
-        return b if self.drafts is None or a == 0 else min(b + DRAFT, self.ids.shape[1])
+    def end(self, stop: int) -> int:
+        """Where the draft ends that follows the piece up to `stop`."""
+        drafted = self.rejected[self.cuts.index(stop)] if self.rejected else 0
+        return min(stop + drafted, self.ids.shape[1])
+
+    def read(self, stop: int) -> torch.Tensor:
+        """All tokens that the piece up to `stop` may read: its call may hold a draft."""
+        return self.ids[:, :stop] if self.singly else self._drafted(stop)
 
     def _begin(self, subject: Subject) -> Any:
         cache = self.make(len(self.ids)) if self.make is not None else None
@@ -108,16 +118,33 @@ class Decoded:
         return cache
 
     def _piece(self, subject: Subject, cache: Any, a: int, b: int) -> tuple[torch.Tensor, Any]:
+        """(logits, cache) of a piece's call."""
+        return self._step(subject, cache, self.read(b), a)
+
+    def _reject(self, subject: Subject, cache: Any, a: int, b: int) -> Any:
+        """The cache, without the draft that follows the piece."""
+        if self.drafts is None:
+            return cache
+        if a == 0:
+            record_past(cache)
+        end = self.end(b)
+        for at in range(b, end) if self.singly else ():
+            cache = self._step(subject, cache, self._drafted(b)[:, : at + 1], at)[1]
+        take_back(cache, end - b)
+        return cache
+
+    def _step(self, subject: Subject, cache: Any, ids: torch.Tensor, a: int) -> tuple[torch.Tensor, Any]:
         # Keys of the past are masked with the piece's own; a state holds no keys: its mask is the piece's.
-        first, end = 0 if cache_name(subject) == "past_key_values" else a, self.end(a, b)
+        first, end = 0 if cache_name(subject) == "past_key_values" else a, ids.shape[1]
         mask = None if self.mask is None else self.mask[:, first:end]
         positions = None if self.position_ids is None else self.position_ids[:, a:end]
+        return step(subject, ids[:, a:], cache, a, mask, positions)
+
+    def _drafted(self, stop: int) -> torch.Tensor:
+        """Tokens up to `stop`, and the draft that follows them."""
         if self.drafts is None:
-            return step(subject, self.ids[:, a:b], cache, a, mask, positions)
-        ids = torch.cat((self.ids[:, a:b], self.drafts[:, b:end].expand(len(self.ids), -1)), 1)
-        logits, cache = step(subject, ids, cache, a, mask, positions)
-        take_back(cache, end - b)
-        return logits[:, : b - a], cache
+            return self.ids[:, :stop]
+        return torch.cat((self.ids[:, :stop], self.drafts[:, stop : self.end(stop)]), 1)
 
 
 def step(
@@ -152,24 +179,38 @@ def step(
     return subject.read(output, ids), after
 
 
-def take_back(cache: Any, count: int) -> None:
-    """Takes the last tokens back from a cache, as transformers' speculative decoding does, in place.
+def records_past(cache: Any) -> bool:
+    """Whether a cache wants to be told, before it can take tokens back that have left a window or a state."""
+    return hasattr(cache, "activate_past_recording")
 
-    A count of 0 tells a cache that some will be taken back: what keeps no more than it needs must know.
+
+def record_past(cache: Any) -> None:
+    """Tells it."""
+    if records_past(cache):
+        cache.activate_past_recording()
+
+
+def take_back(cache: Any, count: int) -> None:
+    """Takes the last tokens back from a cache, in place, as transformers' speculative decoding does.
+
+    With a count of 0 a cache that records its past lets go of what it no longer needs; others are left alone.
 
     Raises:
         KeptError: the cache cannot do it.
     """
     crop: Any = getattr(cache, "crop", None)
-    if crop is None:
+    if not callable(crop):
         raise KeptError(f"its cache, a {type(cache).__name__}, has no crop that takes tokens back")
+    if not count and not records_past(cache):
+        return
     try:
-        if count:
-            crop(-count)
-        elif hasattr(cache, "activate_past_recording"):
-            cache.activate_past_recording()
+        other = crop(-count)
     except Exception as error:  # whatever foreign code raises that cannot
         raise KeptError(f"its cache takes no tokens back: {brief(error)}") from error
+    if other is not None and other is not cache:
+        raise KeptError(
+            "its cache's crop gives another cache back; one that changes the cache itself is tried"
+        )
 
 
 def static_cache(subject: Subject, slots: int) -> Callable[[int], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lookbehind.auditor.comparison import Comparison
-from lookbehind.auditor.decoding import DRAFT, SPARE, Decoded, cache_name
+from lookbehind.auditor.decoding import SPARE, Decoded, cache_name
 from lookbehind.auditor.evidence import Decision
 from lookbehind.auditor.forward import At, Forward, Joined, Source
 from lookbehind.auditor.plan import Plan
@@ -46,7 +46,7 @@ def _lines(written: Written, source: Source, place: int, name: str) -> list[str]
         call = source.call
         switch = [] if call.backend is None else [f'model.set_attn_implementation("{call.backend}")']
         return [*switch, f"{name} = {_call(written, call)}[{row}, {position}]"]
-    if isinstance(source, Decoded) and source.used is None:
+    if isinstance(source, Decoded) and source.used is None and not source.singly:
         return _decoding(written, source, place, name)
     raise UncoveredError("no short recipe")
 
@@ -77,27 +77,29 @@ def _decoding(written: Written, source: Decoded, place: int, name: str) -> list[
         slots = source.ids.shape[1] + SPARE
         made = f"transformers.StaticCache(config=model.config, max_cache_len={slots})"
         given = ["import transformers", *given]
+    if len(pieces) > _PIECES and source.drafts is not None:
+        raise UncoveredError("no short recipe")
     if len(pieces) > _PIECES:
         given = ["import itertools", *given]
-    tokens, before, after = "ids[:, a:b]", list[str](), list[str]()
-    if source.drafts is not None:
-        given.append(f"draft = {written.tensor(source.drafts)}.expand({len(source.ids)}, -1)")
-        tokens = "torch.cat((ids[:, a:b], draft[:, b:end]), 1)"
-        before = [f"    end = min(b + {DRAFT}, {source.ids.shape[1]}) if a else b"]
-        after = ["    if end > b: cache.crop(b - end)  # the draft is rejected"]
-        if subject.is_hf:
-            after.append(
-                '    elif hasattr(cache, "activate_past_recording"): cache.activate_past_recording()'
-            )
-    return [
-        *given,
-        f"ids, cache = {written.tensor(source.ids)}, {made}",
-        f"for a, b in {around}:",
-        *before,
-        f"    out = model({tokens}, {', '.join(words)}); cache = out.{cache}",
-        *after,
-        f"{name} = out.logits[{source.row}, {at - a}]",
-    ]
+    reading = _reading(subject)
+    after = f"out.{cache}" if reading == ".logits" else "out[1]"
+    given.append(f"ids, cache = {written.tensor(source.ids)}, {made}")
+    if source.drafts is None:
+        loop = [
+            f"for a, b in {around}:",
+            f"    out = model(ids[:, a:b], {', '.join(words)}); cache = {after}",
+        ]
+    else:
+        given.append(f"draft = {written.tensor(source.drafts)}")
+        loop = [
+            f"for a, b, end in {[(a, b, source.end(b)) for a, b in pieces]}:",
+            "    tokens = torch.cat((ids[:, a:b], draft[:, b:end]), 1)",
+            f"    out = model(tokens, {', '.join(words)}); cache = {after}",
+            '    records = hasattr(cache, "activate_past_recording")',
+            "    if records and a == 0: cache.activate_past_recording()",
+            "    if end > b or records: cache.crop(b - end)  # the draft is rejected",
+        ]
+    return [*given, *loop, f"{name} = out{reading}[{source.row}, {at - a}]"]
 
 
 def _call(written: Written, call: Forward) -> str:

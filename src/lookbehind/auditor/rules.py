@@ -132,10 +132,10 @@ far.
         "cache-rollback",
         "tokens that are taken back from a cache leave nothing behind",
         """
-As LB202, but other tokens, a draft, follow each piece in its call and are then taken back from the
-cache (`cache.crop`), as speculative decoding does with what it rejects. The outputs that follow are compared
-with the full forward, which never saw them. Not tried where a cache has no crop, and on models that say of
-themselves that they are stateful.
+As LB202, but other tokens, a draft, follow a piece, in its call or token by token, and are then taken back
+from the cache by `cache.crop(-count)`, as speculative decoding does with what it rejects. Drafts are of
+several lengths, and some pieces have none. All outputs are compared with the full forward, which never saw a
+draft. Not tried where a cache has no crop, and on models that say of themselves that they are stateful.
 
 A finding means that speculative decoding gives other text than decoding without it: rejected tokens, which
 are no part of the sequence, are still read.
