@@ -9,6 +9,7 @@ NATIVE := .venv/native
 
 demo: $(NATIVE)  ## the main job: a real decoder reads a real file, and you see what it looked at
 	$(BIN)/lookbehind demo
+	@command -v lookbehind >/dev/null || echo "  (lookbehind is $(BIN)/lookbehind; \". $(BIN)/activate\" puts it on your path)"
 
 test: $(NATIVE)  ## the whole suite, doctests and README included; the atlas in Chromium, which is installed where it can be
 	@command -v chromium >/dev/null || test ! -x /usr/bin/apt-get || test "$$(id -u)" != 0 || \

@@ -25,6 +25,17 @@ def test_text_is_an_argument_or_a_file(tmp_path, monkeypatch):
     assert read_text(None, common.Path("-")) == "from a pipe"
 
 
+def test_a_text_that_names_a_file_is_told_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.py").write_text("x = 1", encoding="utf-8")
+    assert read_text("a.py", None) == "a.py"
+    told = "lookbehind: the text is 'a.py', which is a file here too; --file reads what it holds\n"
+    assert capsys.readouterr().err == told
+    for text in ("b.py", "x" * 100_000, "a\0b"):
+        assert read_text(text, None) == text
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "name", "content", "words"),
     [

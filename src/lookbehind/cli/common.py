@@ -147,6 +147,8 @@ def read_text(text: str | None, file: Path | None) -> str:
             raise InputError(f"{file}: cannot be read ({error.strerror}); give a text file") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{file}: is not UTF-8 text (byte {error.start}); give a text file") from error
+    elif text is not None and os.path.isfile(text):  # noqa: PTH113 - no text is too long for it
+        say(f"the text is {checks.shown(text)}, which is a file here too; --file reads what it holds")
     return checks.text(str(file or "text"), text)
 
 
