@@ -77,6 +77,7 @@ class Ways:
 
     def __init__(self, subject: Subject, plan: Plan) -> None:
         self.subject, self.n = subject, short(subject, plan)
+        self.stop = self.n if self.n <= _STEPS else _STEPS // 2  # of single tokens
         self.periods = tuple(plan.periods.values())
         rows = 2 if plan.rows_independent else 1
         self.ids = torch.cat([subject.ids(seed, self.n) for seed in (*plan.seeds, plan.seeds[0] + 1)[:rows]])
@@ -136,11 +137,10 @@ class Ways:
 
     def steps(self) -> list[Comparison]:
         """Token by token from the first."""
-        stop = self.n if self.n <= _STEPS else _STEPS // 2
         return [
-            *self.way("token by token", range(1, stop + 1)),
-            *self.way("token by token", range(1, min(stop, 4) + 1), alone=True),
-            *self.way("token by token", range(1, min(stop, 6) + 1), words=True),
+            *self.way("token by token", range(1, self.stop + 1)),
+            *self.way("token by token", range(1, min(self.stop, 4) + 1), alone=True),
+            *self.way("token by token", range(1, min(self.stop, 6) + 1), words=True),
         ]
 
     def at_once(self) -> list[Comparison]:
@@ -182,11 +182,11 @@ class Ways:
         """Drafts are rejected: fed behind a piece, and then taken back from the cache."""
         if self.n < 3:
             return []  # no call is left after the first draft
-        stop, what = self.n if self.n <= _STEPS else _STEPS // 2, "token by token, drafts rejected"
-        chunks = [cut for cut in uneven(self.n, (4, 2, 1, 3, 1, 1, 2)) if cut <= stop]
+        what = "token by token, drafts rejected"
+        chunks = [cut for cut in uneven(self.n, (4, 2, 1, 3, 1, 1, 2)) if cut <= self.stop]
         made = [
-            *self.way(what, range(1, stop + 1), first=first),
-            *self.way(what, range(1, stop + 1), first=first, words=True),
+            *self.way(what, range(1, self.stop + 1), first=first),
+            *self.way(what, range(1, self.stop + 1), first=first, words=True),
             *self.way("chunks, drafts rejected", chunks, first=first),
             *self.way(
                 "chunks, drafts rejected that are fed token by token", chunks, first=first, singly=True

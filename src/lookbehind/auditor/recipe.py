@@ -77,9 +77,9 @@ def _decoding(written: Written, source: Decoded, place: int, name: str) -> list[
         slots = source.ids.shape[1] + SPARE
         made = f"transformers.StaticCache(config=model.config, max_cache_len={slots})"
         given = ["import transformers", *given]
-    if len(pieces) > _PIECES and source.drafts is not None:
-        raise UncoveredError("no short recipe")
     if len(pieces) > _PIECES:
+        if source.drafts is not None:
+            raise UncoveredError("no short recipe")
         given = ["import itertools", *given]
     reading = _reading(subject)
     after = f"out.{cache}" if reading == ".logits" else "out[1]"
