@@ -16,7 +16,6 @@ namespace {
 
 constexpr double kLog2e = 1.4426950408889634073;
 
-int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // log(e^a + e^b), also of infinities.
 double log_of_sum(double a, double b) {

@@ -10,7 +10,6 @@ namespace {
 constexpr int64_t kNearRows = 1024;  // bytes: rows this far apart at most are read in place; of rows further
                                      // apart, those read together fall on the same few sets of the cache
 
-int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 int64_t size_of(Type type) { return type == Type::float32 ? 4 : 2; }
 

@@ -9,6 +9,8 @@ namespace lookbehind {
 
 struct Spans;
 
+constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 // Keys come in micro-tiles of this many, at absolute places: where a query's keys are cut does not depend on
 // which other queries it is computed with, nor do the bits of what is summed over them.
 constexpr int64_t kKeys = 8;

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "lookbehind"
 # From the ground up. Modules on one level do not import one another, except inside a package of that level.
 LEVELS = [
     ["errors", "_native"],
-    ["line", "checks", "disk"],
+    ["line", "checks", "disk", "tokens"],
     ["spans"],
     ["pattern", "blocks"],
     ["naming", "grammar", "reasons"],

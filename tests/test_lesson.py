@@ -170,6 +170,7 @@ def test_a_tape_brings_its_tokens_scores_and_weights():
     assert sum(row.weights) == pytest.approx(1)
     told = lesson.to_dict()
     assert (told["layer"], told["head"], len(told["queries"][3]["weights"])) == (0, 1, 2)
+    assert explain(tape, layer=-1, head=-1).to_dict() == told
 
 
 def test_a_tape_without_a_named_pattern_still_explains():

@@ -24,8 +24,14 @@ def test_next_tokens_are_the_softmax_of_the_last_row(model_and_tokenizer):
     assert [t.id for t in found] == best.indices.tolist()
     assert [t.probability for t in found] == pytest.approx(best.values.tolist())
     assert found[0].logit == pytest.approx(logits.max().item())
-    assert found[0].token == tokenizer.decode([found[0].id])
+    assert found[0].token == "<0xB5>"  # a piece of a character
     assert found.n_tokens == len(tokenizer("def parse(")["input_ids"])
+
+
+def test_a_piece_of_a_character_is_shown_as_its_bytes(model_and_tokenizer):
+    tokens = next_tokens(*model_and_tokenizer, "x", k=4096).tokens
+    pieces = [one.token for one in tokens if one.token.startswith("<0x")]
+    assert len(pieces) > 50 and not any("\ufffd" in one.token for one in tokens)
 
 
 def test_the_whole_vocabulary_sums_to_1(model_and_tokenizer):
@@ -130,14 +136,16 @@ def test_text_longer_than_the_context_is_refused_with_both_numbers(model_and_tok
         InputError, match=rf"text: it is {n} tokens long, but the model's context is 64; shorten"
     ):
         next_tokens(model, tokenizer, text)
-    with pytest.raises(InputError, match=r"is \d+ tokens long and 63 more are to be generated, but .* is 64"):
+    with pytest.raises(InputError, match=r"is \d+ tokens long and 64 more are to be generated, but .* is 64"):
         decode_steps(model, tokenizer, "def parse(", steps=64)
 
 
 def test_a_text_may_fill_the_context_to_the_last_position(model_and_tokenizer):
     model, tokenizer = model_and_tokenizer
     n = len(tokenizer("def parse(")["input_ids"])
-    assert encode(model, tokenizer, "def parse(", room=64 - n).shape == (1, n)
+    assert encode(model, tokenizer, "def parse(", room=65 - n).shape == (1, n)
+    with pytest.raises(InputError, match=rf"is {n} tokens long and {66 - n} more are to be generated"):
+        encode(model, tokenizer, "def parse(", room=66 - n)
 
 
 def test_a_tokenizer_wider_than_the_model_is_refused_with_both_numbers(model_and_tokenizer):

@@ -62,6 +62,11 @@ def writing(path: Path) -> Generator[None]:
         raise StorageError(f"{path}: cannot be written: {reason}; {advice}") from None
 
 
+def size_of(directory: Path) -> int:
+    """Bytes of the files in a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
 def check_parent(path: Path) -> None:
     """Refuse a place where nothing can be made, before any work is done for it."""
     if not path.parent.is_dir():

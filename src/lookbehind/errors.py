@@ -38,3 +38,13 @@ class RecordError(LookbehindError):
     """A model's attention cannot be recorded exactly; the message names the layer and the reason."""
 
     exit_code = 3
+
+
+def brief(error: BaseException) -> str:
+    """An error of other people's code in one short line."""
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip() if lines else ""
+    # It goes to terminals and into XML, where control characters act or are forbidden.
+    text = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    text = text if len(text) <= 200 else text[:199] + "…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,7 +1,8 @@
 """Heads: what each head of a recorded model does, in a handful of numbers.
 
-Every number is a mean over queries of something exact about the query's row of weights p_ij. A query with one
-visible key has no choice (its weight is 1 there), so only queries with at least two visible keys count.
+Every number but the max score is a mean over queries of something exact about the query's row of weights
+p_ij. A query with one visible key has no choice (its weight is 1 there), so only queries with at least two
+visible keys count.
 
 - **entropy**: -sum_j p_ij ln p_ij in nats; **relative entropy**: that over ln(number of visible keys),
   ln(i + 1) in a causal layer, so that 1 is an even look at everything visible. Vig & Belinkov, "Analyzing the

@@ -292,8 +292,8 @@ def _numbers(values: Any) -> NDArray[np.float64]:
 
 
 def _of_tape(tape: Any, layer: int, head: int) -> Lesson:
-    layer = checks.one_of("layer", layer, len(tape.layers))
+    layer = checks.one_of("layer", layer, len(tape.layers), from_last=True)
     recorded = tape.layers[layer]
-    head = checks.one_of("head", head, int(recorded.q.shape[0]))
+    head = checks.one_of("head", head, int(recorded.q.shape[0]), from_last=True)
     tokens = None if tape.tokens is None else tuple(tape.tokens)
     return Lesson(recorded.spans, recorded.spans.pattern(), tokens, Recorded(tape, layer, head))

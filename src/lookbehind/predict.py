@@ -19,6 +19,7 @@ import numpy as np
 from lookbehind import checks
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
+from lookbehind.tokens import token_string
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +182,7 @@ def decode_steps(
     if "past_key_values" not in taken and all(one.kind is not one.VAR_KEYWORD for one in taken.values()):
         raise _without_cache(model)
     text = templated(tokenizer, text) if chat else text
-    ids = encode(model, tokenizer, text, room=steps - 1, chat=chat)
+    ids = encode(model, tokenizer, text, room=steps, chat=chat)
     ends = _end_ids(model)
     found: list[tuple[NextToken, NextTokens]] = []
     fed, cache, shown = ids, None, text
@@ -244,7 +245,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0, chat: bool = Fa
         model: whose context the text has to fit.
         tokenizer: its tokenizer.
         text: what to read.
-        room: tokens that will be generated after it.
+        room: tokens that will be generated after it; the last of them is not read.
         chat: the text comes from `templated`, which has written the special tokens: none are added.
 
     Raises:
@@ -268,7 +269,7 @@ def encode(model: Any, tokenizer: Any, text: str, room: int = 0, chat: bool = Fa
             "give the tokenizer that the model was made with"
         )
     limit = declared(model, "max_position_embeddings")
-    if limit is not None and len(ids) + room > limit:
+    if limit is not None and len(ids) + max(room - 1, 0) > limit:
         extra = f" and {room} more are to be generated" if room else ""
         raise InputError(
             f"text: it is {len(ids):,} token{'s' if len(ids) > 1 else ''} long{extra}, but the model's "
@@ -333,7 +334,7 @@ def _candidates(tokenizer: Any, text: str, n_tokens: int, logits: torch.Tensor, 
         text=text,
         n_tokens=n_tokens,
         tokens=tuple(
-            NextToken(tokenizer.decode([index]), index, float(probabilities[index]), value)
+            NextToken(token_string(tokenizer, index), index, float(probabilities[index]), value)
             for value, index in zip(values.tolist(), order.tolist(), strict=True)
         ),
     )

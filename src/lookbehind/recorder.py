@@ -44,7 +44,6 @@ from lookbehind.errors import InputError, RecordError
 from lookbehind.tape import Layer, Tape, load
 from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import join
-from lookbehind.tape.tokens import token_string, token_strings
 from lookbehind.tape.writing import TapeWriter
 from lookbehind.taps.batch import Batch, Step
 from lookbehind.taps.call import Call
@@ -54,6 +53,7 @@ from lookbehind.taps.interface import InterfaceTap
 from lookbehind.taps.logits import returned
 from lookbehind.taps.stack import Frame, ModuleStack
 from lookbehind.taps.statistics import joined as joined_statistics
+from lookbehind.tokens import token_string, token_strings
 
 _lock = threading.RLock()
 _recorded: list[Recorder] = []
@@ -73,9 +73,9 @@ def record(
             observed as it runs, on the model's device, and only what `Recorder.statistics` gives is kept.
 
     Raises:
-        InputError: `model` is no module, `to` is not a new directory, `tokenizer` cannot decode, or `keep` is
-            neither of the two.
-        RecordError: the model cannot be recorded exactly, or is being recorded already.
+        InputError: `model` is no module, `tokenizer` cannot decode, or `keep` is neither of the two; and, on
+            entering the result, `to` is not a new directory.
+        RecordError: the model cannot be recorded exactly; and, on entering, it is being recorded already.
     """
     checks.module("record", model)
     if keep not in ("tape", "statistics"):
@@ -347,13 +347,13 @@ class Recorder:
         name = type(self._model).__name__
         if not self._ran:
             return (
-                "tape(): nothing was recorded, because the model did not run inside `with record(model)`, in "
+                "record: nothing was recorded, because the model did not run inside `with record(model)`, in "
                 "the thread that entered it"
             )
         if not self._ended:
-            return f"tape(): nothing was recorded, because no forward of {name} came to its end"
+            return f"record: nothing was recorded, because no forward of {name} came to its end"
         return (
-            f"tape(): nothing was recorded, because no softmax attention was seen in {name}; models of other "
+            f"record: nothing was recorded, because no softmax attention was seen in {name}; models of other "
             "layers only (Mamba and the like) have no query-key products, and a softmax or products written "
             "out by hand are not seen"
         )

@@ -168,7 +168,7 @@ def test_time_is_bounded_and_what_it_costs_is_said(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "room", "said"),
     [
-        ({"level": 3}, None, "levels: a whole number of at most 2 is needed; got 3"),
+        ({"level": 3}, None, "level: a whole number of at most 2 is needed; got 3"),
         ({"heads": [(5, 0)]}, None, "layer 5: there are 2, 0 to 1"),
         ({"heads": [(0, 2)]}, None, "head 2: there are 2, 0 to 1"),
         (

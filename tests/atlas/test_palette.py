@@ -1,6 +1,14 @@
 import numpy as np
 
-from lookbehind.atlas.palette import HATCH, PAPER, lightness, ramp
+from lookbehind.atlas.palette import HATCH, PAPER, ramp
+
+
+def lightness(colours: np.ndarray) -> np.ndarray:
+    """CIE L* of sRGB colours [..., 3], 0 (black) to 100 (white)."""
+    linear = np.asarray(colours, dtype=np.float64) / 255
+    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
+    return np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)
 
 
 def test_lightness_falls_evenly_so_that_no_colour_vision_is_needed():

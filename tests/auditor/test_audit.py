@@ -67,6 +67,7 @@ def test_a_prefix_lm_is_judged_by_its_pattern():
     model = honest(mixer=Prefix)
     assert lb.audit(model, **FAST)["LB101"].verdict == "fail"
     assert lb.audit(model, expect=lb.Causal() | lb.First(4), **FAST)["LB101"].verdict == "pass"
+    assert lb.audit(model, expect="causal | first(4)", **FAST)["LB101"].verdict == "pass"
 
 
 def test_no_signal_proves_nothing():
@@ -291,7 +292,11 @@ def test_quantised_weights_are_audited_without_float64_and_not_redrawn():
         ({"select": 5}, "rules: codes are needed, as ['LB101', 'LB2']; got 5"),
         ({"ignore": [1]}, "rules: codes are needed, as ['LB101', 'LB2']; got [1]"),
         ({"seeds": ()}, "seeds: at least one is needed"),
-        ({"expect": "causal"}, "expect: a pattern is needed, as lb.Causal() | lb.First(4); got str"),
+        (
+            {"expect": 4},
+            "expect: a pattern is needed, as lb.Causal() | lb.First(4) or 'causal | first(4)'; got",
+        ),
+        ({"expect": "casual"}, "pattern: column 1: 'casual' is no pattern"),
         ({"length": "8"}, "length: a whole number is needed; got '8'"),
         ({"batch": 1.5}, "batch: a whole number is needed; got 1.5"),
         ({"vocab": 31.0}, "vocab: a whole number is needed; got 31.0"),

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from lookbehind.auditor import state
 from lookbehind.auditor.state import few_threads, preserved
 from tests.auditor.models import honest
 
@@ -56,12 +57,17 @@ def test_everything_is_as_before_whatever_happens():
     assert (torch.rand(1).item(), random.random(), np.random.rand()) == expected
 
 
-def test_a_tiny_model_gets_one_thread_for_a_while():
+def test_a_light_model_gets_one_thread_for_a_while(monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
+        with few_threads(torch.relu):
+            assert torch.get_num_threads() == 2
         with few_threads(honest()):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
+        monkeypatch.setattr(state, "LIGHT", 10)
+        with few_threads(honest()):
+            assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -115,6 +115,7 @@ def test_an_architecture_needs_no_weights():
         ([HONEST, "--expect", "causl"], "causl"),
         (["--arch", "NoSuchForCausalLM"], "NoSuchForCausalLM"),
         (["--arch", "Qwen3ForCausalLm"], "has this name; is Qwen3ForCausalLM meant?"),
+        (["--arch", "GPT2"], "has this name; is GPT2LMHeadModel meant?"),
         ([HONEST, "--json", "--format", "sarif"], "--json and --format sarif are two formats; choose one"),
     ],
 )

@@ -17,7 +17,7 @@ TEXT = "def parse(self, text):\n    return self.parse(text, 1)\n" * 12
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """The demo on a tiny model and a short text; `make demo` runs the real one."""
-    monkeypatch.setattr(demo, "load_model", lambda spec: tiny(512))
+    monkeypatch.setattr(demo, "load_both", lambda spec: tiny(512))
     monkeypatch.setattr("lookbehind.model.demo_text", lambda: TEXT)
 
 

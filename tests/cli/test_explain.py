@@ -64,6 +64,12 @@ def test_a_text_is_split_by_the_built_in_tokenizer():
     assert 'q1 " parse"' in shown and '"\\n   "' in shown
 
 
+def test_a_piece_of_a_character_is_shown_as_its_bytes():
+    tokens = json.loads(run("\U0001f9ff", "--json").stdout)["tokens"]
+    assert tokens == ["<0xF0>", "<0x9F>", "<0xA7>", "<0xBF>"]
+    assert json.loads(run("\U0001f9ff", "-m", "tests.models:tiny", "--json").stdout)["tokens"] == tokens
+
+
 def test_a_token_cannot_act_on_the_terminal():
     assert "\x1b" not in page("a \x1b[31m b")
 

@@ -14,6 +14,7 @@ from tests.cli.verbs import refused, run
     [
         ["-o", "map.png"],
         ["-o", "map.png", "--layer", 1, "--head", 3, "--pool", "max", "--size", 4],
+        ["-o", "map.png", "--layer", -1, "--head", -1],
         ["-o", "map.png", "--queries", "4:", "--keys", ":3"],
         ["-o", "sheet.png", "--sheet"],
     ],
@@ -43,7 +44,7 @@ def test_a_page(recorded, tmp_path):
         (["--heads", "1.0, 0.3"], ["1.0", "0.3"]),
         (["--layer", 1], ["1.0", "1.1", "1.2", "1.3"]),
         (["--layer", 1, "--head", 2], ["1.2"]),
-        (["--head", 2, "--levels", 0], ["0.2"]),
+        (["--head", 2, "--level", 0], ["0.2"]),
     ],
 )
 def test_a_page_of_some_heads_says_what_it_left_out(recorded, tmp_path, arguments, held):
@@ -83,7 +84,7 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
         (["-o", "m.png", "--sheet", "--layer", 1], "contact sheet: it shows every layer and head"),
         (
             ["-o", "m.png", "--heads", "0.1"],
-            "m.png: --heads and --levels choose what a page holds; write a .html",
+            "m.png: --heads and --level choose what a page holds; write a .html",
         ),
         (["-o", "m.html", "--size", 9], "m.html: a page zooms by itself; leave --queries, --keys, --size"),
         (["-o", "m.html", "--heads", "1"], "heads '1': give them as layer.head, as in 1.0,3.4"),
@@ -93,7 +94,7 @@ def test_a_second_export_replaces_the_first(recorded, tmp_path):
         ),
         (["-o", "m.html", "--heads", "0.4"], "head 4: there are 4, 0 to 3"),
         (["-o", "m.html", "--layer", 2], "layer 2: there are 2, 0 to 1"),
-        (["-o", "m.html", "--levels", 1], "levels: a whole number of at most 0 is needed; got 1"),
+        (["-o", "m.html", "--level", 1], "level: a whole number of at most 0 is needed; got 1"),
     ],
 )
 def test_bad_input_is_said_in_words_and_writes_nothing(recorded, tmp_path, monkeypatch, arguments, words):

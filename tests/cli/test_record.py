@@ -2,6 +2,7 @@ import json
 import os
 
 import pytest
+import torch
 
 from lookbehind.errors import RecordError
 from lookbehind.tape import load
@@ -125,6 +126,12 @@ def test_record_as_json(tmp_path):
     assert data["products"] == sum(kind["products"] * kind["heads"] for kind in data["kinds"])
     assert data["heads"] == 8
     assert isinstance(data["continuation"], str)
+    assert data["bytes"] == sum(file.stat().st_size for file in out.iterdir())
+
+
+def test_a_model_runs_in_the_dtype_asked_for(tmp_path):
+    assert run("record", "x", "-o", tmp_path / "a.tape", "--dtype", "bfloat16", *TINY).exit_code == 0
+    assert load(tmp_path / "a.tape").layers[0].q.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -142,6 +149,12 @@ def test_record_as_json(tmp_path):
         (["x", "-o", "a.tape", "-g", 1, "--temperature", "nan"], "temperature: 0 or a finite number"),
         (["x", "-o", "a.tape", "--temperature", 1], "no token is generated that could be sampled"),
         (["x", "-o", "a.tape", "--top-p", 0], "top-p: a share above 0 and up to 1 is needed; got 0"),
+        (["x", "-o", "a.tape", "--top-p", 0.5], "top-p: without --temperature the likeliest token is taken"),
+        (["x", "-o", "a.tape", "-g", 1, "--seed", 7], "seed: without --temperature the likeliest token is"),
+        (
+            ["x", "-o", "a.tape", "--dtype", "int8"],
+            "dtype: float32, bfloat16, float16 or float64; got 'int8'",
+        ),
         (["x", "-o", "a.tape", "--seed", -1], "seed: a whole number of at least 0 is needed; got -1"),
         (["x", "-o", "a.tape", "--chat", *TINY], "chat: this tokenizer has no chat template; leave chat out"),
         (["x", "-o", "a.tape", "-g", -1], "generate: a whole number of at least 0 is needed; got -1"),

@@ -77,6 +77,8 @@ def test_what_is_taken_for_logits():
     assert returned(SimpleNamespace(logits=hidden), frame()) is not None
     assert returned(three, frame(embeds)) is not None
     assert returned((three, "cache"), frame(embeds)) is not None
+    assert returned({"logits": hidden}, frame()) is not None
+    assert returned({"logits": None}, frame(embeds)) is None
     for output in (
         hidden,
         (hidden, three),

@@ -59,8 +59,9 @@ def export(
     Args:
         tape: what was recorded.
         path: where to; the ending says what: .png or .html.
-        layer: which layer; the first unless given. In a page: only the heads of this layer exactly.
-        head: which head of it; the first unless given. In a page: only this one exactly.
+        layer: which layer; the first unless given; negative numbers count from the last. In a page: only the
+            heads of this layer exactly.
+        head: which head of it, likewise. In a page: only this one exactly.
         queries, keys: draw only this region of rows and keys (.png).
         sheet: draw a contact sheet of all layers and heads instead (.png).
         size: pixels a side that the map is pooled to, before it is enlarged (.png).
@@ -92,7 +93,7 @@ def export(
         return _page(tape, path, layer, head, heads, level, title)
     if heads is not None or level is not None:
         raise InputError(
-            f"{path}: --heads and --levels choose what a page holds; write a .html, or leave them out"
+            f"{path}: --heads and --level choose what a page holds; write a .html, or leave them out"
         )
     size = checks.whole("size", size, 1)
     if not sheet:
@@ -144,9 +145,8 @@ def _page(
     if heads is not None and (layer, head) != (None, None):
         raise InputError("heads: give --heads, or --layer and --head; not both")
     if (layer, head) != (None, None):
-        at = layer or 0
-        check_head(tape, at, head or 0)
-        heads = [(at, head)] if head is not None else [(at, one) for one in range(tape.layers[at].n_heads)]
+        at, one = check_head(tape, layer or 0, head or 0, from_last=True)
+        heads = [(at, one)] if head is not None else [(at, one) for one in range(tape.layers[at].n_heads)]
     page = render(tape, title or path.stem, heads, level)
     return Exported(_write(path, page.html.encode()), page.left_out)
 

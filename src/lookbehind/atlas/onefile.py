@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lookbehind import checks
-from lookbehind.atlas.charts import Charts
+from lookbehind.atlas.facts import facts
 from lookbehind.atlas.frame import Frame
 from lookbehind.atlas.geometry import THUMB, Geometry
 from lookbehind.atlas.lens import Lens
@@ -96,8 +96,9 @@ class _Making:
         self.tape, self.title = tape, title
         self.geometry = Geometry(tape.n_queries, tape.n_keys)
         if level is not None:
-            checks.whole("levels", level, 0, self.geometry.top)
-        self.asked, self.level = heads, level
+            checks.whole("level", level, 0, self.geometry.top)
+        self.asked = None if heads is None else [check_head(tape, *one, from_last=True) for one in heads]
+        self.level = level
         self.packed = Packed()
         self.maps: dict[str, dict[str, Any]] = {}
         self.left_out: list[str] = []
@@ -108,8 +109,7 @@ class _Making:
                     self.left_out.append(why)
                 else:
                     self.every.append((at, head))
-        for at, head in heads or ():
-            check_head(tape, at, head)
+        for at, head in self.asked or ():
             if why := unfit(tape.layers[at], head):
                 raise InputError(why)
         self._sights: dict[Name, Sight] = {}
@@ -161,12 +161,10 @@ class _Making:
 
     def _facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
         if not self._known_facts:
-            charts = Charts(self.tape, self.title)
-            self._known_facts = charts.facts()
-            charts.close()
-        facts = self._known_facts
-        has = {**facts["has"], "next": manifest["said"] is not None, "influence": False}
-        shown = {**facts, "has": has, "engine": "page's own", "left_out": self.left_out}
+            self._known_facts = facts(self.tape, self.title)
+        known = self._known_facts
+        has = {**known["has"], "next": manifest["said"] is not None, "influence": False}
+        shown = {**known, "has": has, "engine": "page's own", "left_out": self.left_out}
         return {**manifest, "tape": shown}
 
     def _said(self) -> dict[str, Any] | None:
@@ -260,7 +258,7 @@ class _Making:
             raise InputError(
                 f"export: {len(missing)} of the {len(order)} heads asked for do not fit exactly into "
                 f"{MOST / 1e6:.1f} MB, the first of them {_text(missing[0])} with "
-                f"{self._exact_size(missing[0]) / 1e6:.1f} MB; ask for fewer, or give --levels 1 or more"
+                f"{self._exact_size(missing[0]) / 1e6:.1f} MB; ask for fewer, or give --level 1 or more"
             )
 
     def _pooled(self, order: list[Name], z: int) -> None:
@@ -282,7 +280,7 @@ class _Making:
                     continue
                 raise InputError(
                     f"export: layer {name[0]} head {name[1]} at level {z} is {blobs.size / 1e6:.1f} MB, and "
-                    f"{self.room / 1e6:.1f} MB are left; ask for fewer heads or give --levels {z + 1} or more"
+                    f"{self.room / 1e6:.1f} MB are left; ask for fewer heads or give --level {z + 1} or more"
                 )
             self.room -= blobs.size
             high, middle, tracks = blobs.add()

@@ -38,11 +38,3 @@ def ramp(steps: int = 256) -> NDArray[np.uint8]:
     anchors = np.array(_ANCHORS, dtype=np.float64)
     channels = [np.interp(at, np.arange(len(_ANCHORS)), anchors[:, c]) for c in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
-
-
-def lightness(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """CIE L* of sRGB colours [..., 3], 0 (black) to 100 (white)."""
-    linear = np.asarray(colours, dtype=np.float64) / 255
-    linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ np.array([0.2126, 0.7152, 0.0722])
-    return np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)

@@ -14,9 +14,9 @@ _TITLE, _TEXT, _TICK = 36, 22, 20
 _MARGIN = 56
 
 
-def draw(plate: Plate, scale: Scale | None = None) -> Image.Image:
+def draw(plate: Plate) -> Image.Image:
     """The plate as an RGB image, made to be read at half its size on a dense display or in print."""
-    scale = scale or Scale.of(plate.values)
+    scale = Scale.of(plate.values)
     rows, columns = plate.values.shape
     cell = max(1, min(_SIDE // max(rows, columns), 88))
     tick = min(_TICK, max(13, cell - 4)) if plate.ticked else _TICK

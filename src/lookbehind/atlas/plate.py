@@ -61,7 +61,7 @@ class Plate:
         keys: slice = slice(None),
     ) -> Plate:
         """The map of one head of a tape, or a region of it, pooled to at most `size` pixels a side."""
-        check_head(tape, layer, head)
+        layer, head = check_head(tape, layer, head, from_last=True)
         check_pool(pool)
         if why := unfit(tape.layers[layer], head):
             raise InputError(why)
@@ -69,7 +69,7 @@ class Plate:
         rows, columns = _within("queries", queries, whole.n_queries), _within("keys", keys, whole.n_keys)
         values = tape.map(layer, head, size=size, reduce=pool, queries=rows, keys=columns)
         return cls(
-            values=np.asarray(values, dtype=np.float32),
+            values=np.asarray(values.cpu(), dtype=np.float32),
             spans=whole.region(rows, columns),
             title=f"Layer {layer}, head {head}: what each query reads",
             pool=pool,
@@ -125,17 +125,21 @@ def lengths(spans: Spans) -> str:
     return f"{queries:,} {'query' if queries == 1 else 'queries'} x {keys:,} {'key' if keys == 1 else 'keys'}"
 
 
-def check_head(tape: Tape, layer: int, head: int) -> None:
-    """Refuses a layer or head that the tape does not have."""
-    layer = checks.one_of("layer", layer, len(tape.layers))
-    checks.one_of("head", head, tape.layers[layer].n_heads)
+def check_head(tape: Tape, layer: int, head: int, from_last: bool = False) -> tuple[int, int]:
+    """A layer and a head that the tape has; with `from_last` negative numbers count from the last.
+
+    Raises:
+        InputError: it has no such layer or head.
+    """
+    layer = checks.one_of("layer", layer, len(tape.layers), from_last=from_last)
+    return layer, checks.one_of("head", head, tape.layers[layer].n_heads, from_last=from_last)
 
 
-def position_ticks(length: int, first: int = 0, most: int = 8) -> list[int]:
-    """Places on an axis worth a number: those at round positions, counted from `first`; about `most`."""
+def position_ticks(length: int, first: int = 0) -> list[int]:
+    """Places on an axis worth a number: those at round positions, counted from `first`; about 8."""
     if length <= 1:
         return [0]
-    raw = (length - 1) / most
+    raw = (length - 1) / 8
     decade = 10 ** max(0, len(str(int(raw))) - 1)
     step = max(1, next(decade * factor for factor in (1, 2, 5, 10) if decade * factor >= raw))
     return list(range(-first % step, length, step))

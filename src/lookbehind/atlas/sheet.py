@@ -23,7 +23,6 @@ def draw(
     rows: Sequence[Sequence[Plate]],
     title: str,
     captions: Mapping[tuple[int, int], str] | None = None,
-    scale: Scale | None = None,
 ) -> Image.Image:
     """A contact sheet: a row per layer, a column per head; many heads of few layers take several lines.
 
@@ -31,9 +30,8 @@ def draw(
         rows: plates, by layer and head.
         title: the first line.
         captions: a word under a head, by (layer, head).
-        scale: shared by all maps, so that they can be compared.
     """
-    scale = scale or Scale(1e-4, 1.0)
+    scale = Scale(1e-4, 1.0)  # of all maps, so that they can be compared
     captions = captions or {}
     columns = max((len(row) for row in rows), default=0)
     if not columns:

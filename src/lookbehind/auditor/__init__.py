@@ -31,9 +31,10 @@ from lookbehind.auditor.evidence import decide
 from lookbehind.auditor.plan import RANDOM, Plan, Progress, longest, make_plan
 from lookbehind.auditor.report import Culprit, Outcome, Report, Verdict
 from lookbehind.auditor.state import few_threads, preserved
-from lookbehind.auditor.subject import Subject, UncoveredError, brief, name_of
+from lookbehind.auditor.subject import Subject, UncoveredError, name_of
 from lookbehind.auditor.sweep import influence_map
-from lookbehind.errors import InputError
+from lookbehind.errors import InputError, brief
+from lookbehind.grammar import parse
 from lookbehind.pattern import Pattern
 
 _LONGEST = 2**31 - 1  # tokens; memory ends long before
@@ -56,7 +57,7 @@ class Interrupted(KeyboardInterrupt):
 def audit(
     model: Any,
     *,
-    expect: Pattern | None = None,
+    expect: Pattern | str | None = None,
     length: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     select: Sequence[str] | None = None,
@@ -75,7 +76,8 @@ def audit(
     Args:
         model: an nn.Module or any callable from token ids [B, n] to logits [B, n, vocab]. It is audited in
             eval mode, in the dtype and on the device it has, and left as it was.
-        expect: who may influence whom; `Causal()` unless given, `Causal() | First(p)` for a prefix LM.
+        expect: who may influence whom, a pattern or its text; `Causal()` unless given, `Causal() | First(p)`
+            for a prefix LM.
         length: n, the length of the test sequences; chosen beyond every internal period unless given.
         seeds: a test sequence, and a change to it, each.
         select: rule codes to run; all unless given. A prefix ("LB2") selects what begins with it.
@@ -96,6 +98,7 @@ def audit(
     """
     began = time.perf_counter()
     codes = rules.chosen(select, ignore)
+    expect = parse(expect) if isinstance(expect, str) else expect
     _check(expect, seeds, length=length, batch=batch, sample=sample, vocab=vocab)
     planned = partial(
         make_plan,
@@ -313,7 +316,8 @@ def _reseeded(subject: Subject, ids: torch.Tensor) -> tuple[torch.Tensor, torch.
 def _check(expect: Any, seeds: Any, **numbers: Any) -> None:
     if expect is not None and not isinstance(expect, Pattern):
         raise InputError(
-            f"expect: a pattern is needed, as lb.Causal() | lb.First(4); got {type(expect).__name__}"
+            "expect: a pattern is needed, as lb.Causal() | lb.First(4) or 'causal | first(4)'; "
+            f"got {type(expect).__name__}"
         )
     for name, number in numbers.items():
         if number is not None:

@@ -198,7 +198,7 @@ class Ways:
             made += self.way(name, cuts, alone=index == 0, words=index % 3 == 2, first=first)
         return made
 
-    def padded(self, make: Callable[[int], Any] | None = None) -> list[Comparison]:
+    def padded(self, make: Callable[[], Any] | None = None) -> list[Comparison]:
         """A row padded on the left beside one that is not, held against the same without a cache."""
         subject, n = self.subject, self.n
         if len(self.ids) < 2 or not (subject.accepts("attention_mask") and subject.accepts("position_ids")):
@@ -250,7 +250,7 @@ def _chunked(subject: Subject, plan: Plan) -> list[Comparison]:
 
 def _static(subject: Subject, plan: Plan, chunked: Outcome) -> Outcome:
     try:
-        static_cache(subject, 1)(1)
+        static_cache(subject, 1)()
     except UncoveredError as error:
         return Outcome("LB203", "not applicable", str(error))
 

@@ -36,7 +36,6 @@ class Comparison:
         same_shape: whether both come from calls of one shape, so that they should be equal bit for bit.
         moved: whether positions are other ones in the two: sines in a table, rounded once, then differ by
             their rounding in float64 too.
-        changed: the token that was changed, where a change of one is what is tried.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Comparison:
     got: Source
     same_shape: bool = False
     moved: bool = False
-    changed: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -322,7 +320,6 @@ def _finding(subject: Subject, rule: str, decision: Decision, first: Comparison,
         "fail" if decision.verdict == "leak" else "undecided",
         f"{first.name}: the output at {position} differs: {decision.reason}",
         difference=decision.difference,
-        pair=None if first.changed is None else (position, first.changed),
         n_bad=1,
         noise=decision.noise,
         dtype=decision.dtype,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from typing import Any
 import torch
 
 from lookbehind.auditor.forward import Memo, Moment
-from lookbehind.auditor.subject import Subject, UncoveredError, brief
+from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.errors import brief
 
 SPARE = 5  # slots of a static cache beyond the sequence, which stay empty
 # What models call the cache that they take and return.
@@ -39,7 +39,7 @@ class Decoded:
         mask: which tokens are real [B, n], given up to the end of each piece; None gives no mask.
         position_ids: positions [B, n], given piece by piece; None gives none.
         row: the row whose outputs are looked at.
-        make: makes, for so many rows, the cache that the first piece is given; None: the model makes its own.
+        make: makes the cache that the first piece is given; None: the model makes its own.
         used: tokens that were decoded with the cache before, which was then reset.
         drafts: other tokens [B, n], of which some follow each piece and are then taken back from the cache:
             what speculative decoding rejects.
@@ -53,7 +53,7 @@ class Decoded:
     mask: torch.Tensor | None = None
     position_ids: torch.Tensor | None = None
     row: int = 0
-    make: Callable[[int], Any] | None = None
+    make: Callable[[], Any] | None = None
     used: torch.Tensor | None = None
     drafts: torch.Tensor | None = None
     rejected: tuple[int, ...] = ()
@@ -109,7 +109,7 @@ class Decoded:
         return self.ids[:, :stop] if self.singly else self._drafted(stop)
 
     def _begin(self, subject: Subject) -> Any:
-        cache = self.make(len(self.ids)) if self.make is not None else None
+        cache = self.make() if self.make is not None else None
         if self.used is not None and cache is not None:
             half = self.used.shape[1] // 2
             for a, b in itertools.pairwise((0, half, half + 1, half + 2)):
@@ -167,7 +167,7 @@ def step(
     words: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if subject.switches("use_cache"):
         words["use_cache"] = True
-    if subject.accepts("cache_position"):  # transformers 4: some models tell a prompt from a step by it
+    if subject.accepts("cache_position"):  # some models tell a prompt from a step by it
         words["cache_position"] = torch.arange(past, past + ids.shape[1], device=ids.device)
     with torch.no_grad():
         output = subject.call(ids, **words)
@@ -213,7 +213,7 @@ def take_back(cache: Any, count: int) -> None:
         )
 
 
-def static_cache(subject: Subject, slots: int) -> Callable[[int], Any]:
+def static_cache(subject: Subject, slots: int) -> Callable[[], Any]:
     """A maker of transformers' static caches with this many slots, in the dtype that the model has by then.
 
     Raises:
@@ -224,35 +224,24 @@ def static_cache(subject: Subject, slots: int) -> Callable[[int], Any]:
     if kind is None:
         raise UncoveredError("static caches are those of transformers")
 
-    def make(rows: int) -> Any:
-        words: dict[str, Any] = {"config": subject.config, "max_cache_len": slots}
-        known = inspect.signature(kind).parameters
-        more = {
-            "max_batch_size": rows,
-            "batch_size": rows,
-            "device": subject.device,
-            "dtype": subject.dtype,
-        }
-        words.update({name: value for name, value in more.items() if name in known})
-        if "max_batch_size" in words:
-            words.pop("batch_size", None)  # its older name
+    def make() -> Any:
         try:
-            return kind(**words)
+            return kind(config=subject.config, max_cache_len=slots)
         except Exception as error:  # whatever a config lacks that the cache wants
             raise UncoveredError(f"no static cache can be made for {subject.name}: {brief(error)}") from error
 
     return make
 
 
-def prompts(n: int, periods: Sequence[int], most: int = 8) -> list[int]:
-    """Prompt lengths 1 < p < n around every period, where a cache turns, and in between; at most so many."""
+def prompts(n: int, periods: Sequence[int]) -> list[int]:
+    """Prompt lengths 1 < p < n around every period, where a cache turns, and in between; at most eight."""
     near: list[int] = [3]
     for period in sorted(set(periods)):
         for multiple in (period, 2 * period):
             near += [multiple, multiple + 1, multiple - 1]
     near += [n // 2, n - 2]
     kept = [p for p in dict.fromkeys(near) if 1 < p < n]
-    return sorted(kept[:most])
+    return sorted(kept[:8])
 
 
 def uneven(n: int, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lookbehind.auditor.report import Outcome
+from lookbehind.auditor.state import LIGHT
 from lookbehind.auditor.subject import Subject
 from lookbehind.pattern import Causal, Pattern
 
@@ -30,8 +31,7 @@ _PERIODS = (
 )
 _ORIGIN = "model = ...  # the model audited here"
 RANDOM = "it draws random numbers in eval mode (dropout left on?): calls of two shapes draw different ones"
-_SMALL = 64  # up to here an audit is complete: every pair
-_LIGHT = 10_000_000  # parameters; lighter models are complete twice as far
+_SMALL = 64  # up to here an audit is complete: every pair; of light models twice as far
 _LENGTH = 24  # unless a period is longer
 
 
@@ -136,9 +136,9 @@ def make_plan(
                 length = 2 * value + 3
         if most is not None and length > most:
             length = most
-    size = sum(one.numel() for one in subject.module.parameters()) if subject.module is not None else 0
+    size = subject.size
     if sample is None:
-        sample = _SMALL if size > _LIGHT else 2 * _SMALL
+        sample = _SMALL if size > LIGHT else 2 * _SMALL
     complete = length <= sample
     for name, value in found.items():
         if value >= length:
@@ -159,7 +159,7 @@ def make_plan(
         found,
         tuple(seeds),
         batch,
-        light=size <= _LIGHT,
+        light=size <= LIGHT,
         thorough=thorough,
         progress=progress,
         notes=notes,

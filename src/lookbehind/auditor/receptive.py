@@ -14,7 +14,7 @@ from lookbehind.auditor.subject import Subject, seed_everything
 Shares = NDArray[np.float64]
 
 
-def layer_reach(subject: Subject, ids: torch.Tensor, seeds: tuple[int, ...] = (0, 1)) -> dict[str, Shares]:
+def layer_reach(subject: Subject, ids: torch.Tensor) -> dict[str, Shares]:
     """How far each input of each layer moves its outputs, as a share of the largest: {path: [n, n]}.
 
     Each layer is called as the model called it, with one hidden state moved at a time. Layers that cannot be
@@ -24,7 +24,7 @@ def layer_reach(subject: Subject, ids: torch.Tensor, seeds: tuple[int, ...] = (0
     found: dict[str, Shares] = {}
     for path, (layer, args, kwargs) in _calls(subject, ids).items():
         try:
-            found[path] = _probe(layer, args, kwargs, n, seeds)
+            found[path] = _probe(layer, args, kwargs, n)
         except Exception:  # a layer that keeps books with its neighbours cannot be called alone
             continue
     return found
@@ -48,7 +48,7 @@ def _calls(subject: Subject, ids: torch.Tensor) -> dict[str, tuple[torch.nn.Modu
     return calls
 
 
-def _probe(layer: torch.nn.Module, args: Any, kwargs: Any, n: int, seeds: tuple[int, ...]) -> Shares:
+def _probe(layer: torch.nn.Module, args: Any, kwargs: Any, n: int) -> Shares:
     first = args[0] if args else kwargs["hidden_states"]
     if not isinstance(first, torch.Tensor) or first.shape[:2] != (1, n):
         raise ValueError("the first input is no sequence of hidden states")
@@ -70,7 +70,7 @@ def _probe(layer: torch.nn.Module, args: Any, kwargs: Any, n: int, seeds: tuple[
     base = run(first.clone())
     size = max(float(base.abs().max()), 1e-30)
     shares = np.zeros((n, n))
-    for seed in seeds:
+    for seed in (0, 1):
         generator = torch.Generator().manual_seed(seed)
         moves = torch.randn(first.shape[1:], generator=generator).to(first)
         for j in range(n):

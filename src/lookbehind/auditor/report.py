@@ -33,7 +33,8 @@ class Outcome:
         verdict: "pass", "fail", "undecided", "not covered" or "not applicable".
         reason: why, in one line.
         difference: the greatest difference seen, as a share of the largest output.
-        pair: (i, j): the output at i changed when the input at j did.
+        pair: (i, j): the output at i changed when the input at j did; of LB102, when it and all after it
+            were left out. None where no single token is named.
         n_bad: how many pairs (or positions) are bad.
         noise: the noise floor it was held against, as a share of the largest output.
         dtype: in which dtype the difference was seen, where it is not the model's own.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lookbehind.auditor.calls import where
 from lookbehind.auditor.plan import Plan
 from lookbehind.auditor.report import Outcome
-from lookbehind.auditor.subject import Subject, UncoveredError, brief
-from lookbehind.errors import RecordError
+from lookbehind.auditor.subject import Subject, UncoveredError
+from lookbehind.errors import RecordError, brief
 
 
 def check(subject: Subject, plan: Plan) -> list[Outcome]:

@@ -19,7 +19,7 @@ import torch
 
 from lookbehind.auditor.report import Verdict
 from lookbehind.auditor.state import forgotten
-from lookbehind.errors import InputError
+from lookbehind.errors import InputError, brief
 from lookbehind.taps.logits import named
 
 # Attributes of a config under which tokens with a meaning of their own are kept: never drawn as test tokens.
@@ -356,16 +356,6 @@ def _token_ids(value: Any) -> list[int]:
     """The ids that one entry of a config names: one, several or none."""
     some = value if isinstance(value, (list, tuple)) else [value]
     return [one for one in some if isinstance(one, int) and not isinstance(one, bool)]
-
-
-def brief(error: BaseException) -> str:
-    """An error of other people's code in one short line."""
-    lines = str(error).strip().splitlines()
-    text = lines[0].strip() if lines else ""
-    # Reports go to terminals and into XML, where control characters act or are forbidden.
-    text = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
-    text = text if len(text) <= 200 else text[:199] + "…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _parameters(forward: Callable[..., Any]) -> tuple[frozenset[str], bool, str | None]:

@@ -12,17 +12,18 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from lookbehind.cli.common import (
+from lookbehind.cli.common import console, print_json, say, working
+from lookbehind.cli.models import (
+    MODEL_HELP,
     AttentionOption,
     CannotRunError,
     DeviceOption,
-    console,
+    DtypeOption,
+    TrustOption,
+    check_dtype,
     load_model,
-    print_json,
     quiet_libraries,
-    say,
     set_up,
-    working,
 )
 from lookbehind.errors import InputError, LookbehindError
 
@@ -41,10 +42,7 @@ class Format(str, Enum):
 def audit(
     model: Annotated[
         str | None,
-        typer.Argument(
-            help="A local directory, a hub id, or module:factory. The built-in decoder if left out.",
-            show_default=False,
-        ),
+        typer.Argument(help=MODEL_HELP, show_default=False),
     ] = None,
     arch: Annotated[
         str | None,
@@ -73,12 +71,8 @@ def audit(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", "-i", help="Not this rule.", show_default=False)
     ] = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            "--dtype", help="float32, bfloat16, float16 or float64; its own if left out.", show_default=False
-        ),
-    ] = None,
+    trust_remote_code: TrustOption = False,
+    dtype: DtypeOption = None,
     device: DeviceOption = None,
     attn: AttentionOption = None,
     batch: Annotated[
@@ -118,8 +112,9 @@ def audit(
         pattern = parse(expect)
     if seeds < 1:
         raise InputError(f"seeds: at least 1 test sequence is needed; got {seeds}")
+    check_dtype(dtype)
     with working("loading the model"):
-        loaded, origin = _made(model, arch, device, attn, dtype)
+        loaded, origin = _made(model, trust_remote_code, arch, device, attn, dtype)
     from lookbehind.auditor import Interrupted
     from lookbehind.auditor import audit as run
 
@@ -159,21 +154,21 @@ def _split(codes: list[str] | None) -> list[str] | None:
 
 
 def _made(
-    spec: str | None, arch: str | None, device: str | None, attn: str | None, dtype: str | None
+    spec: str | None, trust: bool, arch: str | None, device: str | None, attn: str | None, dtype: str | None
 ) -> tuple[Any, str | None]:
     """The model as it is to be audited, and the line of Python that makes it so."""
-    model, origin = _model(spec, arch)
-    set_up(model, device, attn)
+    model, origin = _model(spec, trust, arch)
+    set_up(model, device, attn, dtype)
     if attn is not None:
         origin = f"{origin}; model.set_attn_implementation({attn!r})"
     if device is not None:
         origin = f"{origin}; model.to({device!r})"
     if dtype is not None:
-        model, origin = _cast(model, dtype), f"{origin}; model.to(torch.{dtype})"
+        origin = f"{origin}; model.to(torch.{dtype})"
     return model, origin
 
 
-def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
+def _model(spec: str | None, trust: bool, arch: str | None) -> tuple[Any, str | None]:
     """The model, and the line of Python that makes it."""
     if arch is not None:
         quiet_libraries()
@@ -186,22 +181,15 @@ def _model(spec: str | None, arch: str | None) -> tuple[Any, str | None]:
         except Exception as error:  # whatever a class does with a config that is not its usual one
             raise CannotRunError(f"arch {arch}: a tiny model of it cannot be built: {error}") from error
         return made, f"from lookbehind.auditor.architectures import tiny; model = tiny({arch!r})"
-    loaded, _ = load_model(spec)
+    loaded = load_model(spec, trust)
     if spec is None:
         return loaded, "from lookbehind.model import load; model = load()[0]"
     if ":" in spec:
         module, _, name = spec.partition(":")
         taken = f"made = {name}(); model = (made[0] if type(made) is tuple else made).eval()"
         return loaded, f"from {module} import {name}; {taken}"
-    return loaded, f"from transformers import AutoModelForCausalLM as M; model = M.from_pretrained({spec!r})"
-
-
-def _cast(model: Any, dtype: str) -> Any:
-    import torch
-
-    if dtype not in ("float32", "float64", "bfloat16", "float16"):
-        raise InputError(f"dtype: float32, bfloat16, float16 or float64; got {dtype!r}")
-    return model.to(getattr(torch, dtype))
+    words = f"{spec!r}, trust_remote_code=True" if trust else repr(spec)
+    return loaded, f"from transformers import AutoModelForCausalLM as M; model = M.from_pretrained({words})"
 
 
 @contextmanager

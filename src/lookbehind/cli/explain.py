@@ -17,20 +17,19 @@ from rich.text import Text
 from lookbehind.cli.common import (
     FileOption,
     JsonOption,
-    ModelOption,
     TextArgument,
     at_least,
     console,
-    load_model,
-    need_tokenizer,
     print_json,
     read_text,
     some,
     working,
 )
+from lookbehind.cli.models import ModelOption, TrustOption, load_tokenizer
 from lookbehind.errors import InputError
 from lookbehind.lesson import SHORT, Lesson, Row
 from lookbehind.lesson import explain as make_lesson
+from lookbehind.tokens import token_strings
 
 _EXAMPLE = 6  # tokens, where nothing was given to explain
 _DRAWN = 64  # the widest triangle with a cell per product, as in print(spans)
@@ -69,6 +68,7 @@ def explain(
     layer: Annotated[int | None, typer.Option("--layer", help="Of the tape.", show_default="0")] = None,
     head: Annotated[int | None, typer.Option("--head", help="Of the layer.", show_default="0")] = None,
     model: ModelOption = None,
+    trust_remote_code: TrustOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Which products does a pattern compute, for each query, and which not?
@@ -76,7 +76,7 @@ def explain(
     A text is split by the tokenizer of the built-in decoder, or of --model. With --tape the products stand
     with the scores and the weights that a model gave them.
     """
-    lesson = _lesson(text, file, n, pattern, queries, tape, layer, head, model)
+    lesson = _lesson(text, file, n, pattern, queries, tape, layer, head, model, trust_remote_code)
     if as_json:
         print_json(lesson.to_dict(query))
         return
@@ -115,6 +115,7 @@ def _lesson(
     layer: int | None,
     head: int | None,
     model: str | None,
+    trust: bool,
 ) -> Lesson:
     sources = {"a text": text, "--file": file, "--n": n, "--tape": tape}
     given = [name for name, value in sources.items() if value is not None]
@@ -130,10 +131,10 @@ def _lesson(
         raise InputError("explain: --layer and --head are of a tape; give it with --tape")
     if text is None and file is None:
         return make_lesson(_EXAMPLE if n is None else n, pattern, queries=queries)
-    return make_lesson(_tokens(read_text(text, file), model), pattern, queries=queries)
+    return make_lesson(_tokens(read_text(text, file), model, trust), pattern, queries=queries)
 
 
-def _tokens(text: str, model: str | None) -> list[str]:
+def _tokens(text: str, model: str | None, trust: bool) -> list[str]:
     """The text as the model's tokenizer splits it; the built-in one needs no import of transformers."""
     if model is None:
         from tokenizers import Tokenizer
@@ -141,10 +142,10 @@ def _tokens(text: str, model: str | None) -> list[str]:
         from lookbehind.model import PATH
 
         tokenizer = Tokenizer.from_file(str(PATH / "tokenizer.json"))
-        return [tokenizer.decode([token]) for token in tokenizer.encode(text).ids]
+        return token_strings(tokenizer, tokenizer.encode(text).ids)
     with working("loading the tokenizer"):
-        tokenizer = need_tokenizer(model, load_model(model)[1])
-    return [tokenizer.decode([token]) for token in tokenizer(text)["input_ids"]]
+        tokenizer = load_tokenizer(model, trust)
+    return token_strings(tokenizer, tokenizer(text)["input_ids"])
 
 
 # -- the page ------------------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ def export(
         str | None,
         typer.Option("--heads", help="Which heads a page holds exactly, as in 1.0,3.4.", show_default=False),
     ] = None,
-    levels: Annotated[
+    level: Annotated[
         int | None,
         typer.Option(
-            "--levels",
+            "--level",
             help="A page holds heads pooled over 2^n x 2^n products; 0 is exactly.",
             show_default=False,
         ),
@@ -73,7 +73,7 @@ def export(
             size=size,
             pool=pool,
             heads=named,
-            level=levels,
+            level=level,
             title=tape.resolve().name,
         )
     if as_json:

@@ -11,23 +11,27 @@ from rich.text import Text
 
 from lookbehind import checks
 from lookbehind.cli.common import (
-    AttentionOption,
     ChatOption,
-    DeviceOption,
     FileOption,
     JsonOption,
-    ModelOption,
     TextArgument,
     at_least,
     console,
     harmless,
-    load_model,
-    need_tokenizer,
     print_json,
     read_text,
-    set_up,
     some,
     working,
+)
+from lookbehind.cli.models import (
+    AttentionOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    TrustOption,
+    check_dtype,
+    load_both,
+    set_up,
 )
 from lookbehind.predict import Decoding, NextTokens, decode_steps, next_tokens
 
@@ -38,12 +42,14 @@ def next_(
     text: TextArgument = None,
     file: FileOption = None,
     model: ModelOption = None,
+    trust_remote_code: TrustOption = False,
     k: Annotated[int, typer.Option("--k", "-k", help="How many candidates.")] = 10,
     steps: Annotated[
         int | None,
         typer.Option("--steps", help="Decode so many tokens, counting products.", show_default=False),
     ] = None,
     chat: ChatOption = False,
+    dtype: DtypeOption = None,
     device: DeviceOption = None,
     attn: AttentionOption = None,
     as_json: JsonOption = False,
@@ -57,10 +63,10 @@ def next_(
     checks.whole("k", k, 1)
     if steps is not None:
         checks.whole("steps", steps, 1)
+    check_dtype(dtype)
     with working("loading the model"):
-        loaded, tokenizer = load_model(model)
-        need_tokenizer(model, tokenizer)
-        set_up(loaded, device, attn)
+        loaded, tokenizer = load_both(model, trust_remote_code)
+        set_up(loaded, device, attn, dtype)
     with working("reading"):
         if steps is None:
             found = next_tokens(loaded, tokenizer, prompt, k, chat)

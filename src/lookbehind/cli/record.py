@@ -13,22 +13,26 @@ import typer
 
 from lookbehind import checks, disk
 from lookbehind.cli.common import (
-    AttentionOption,
     ChatOption,
-    DeviceOption,
     FileOption,
     JsonOption,
-    ModelOption,
     TextArgument,
     console,
-    load_model,
-    need_tokenizer,
     print_json,
     read_text,
-    set_up,
     size,
     some,
     working,
+)
+from lookbehind.cli.models import (
+    AttentionOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    TrustOption,
+    check_dtype,
+    load_both,
+    set_up,
 )
 from lookbehind.errors import InputError, LookbehindError
 
@@ -46,6 +50,7 @@ def record(
     ] = None,
     file: FileOption = None,
     model: ModelOption = None,
+    trust_remote_code: TrustOption = False,
     chat: ChatOption = False,
     generate: Annotated[
         int,
@@ -63,6 +68,7 @@ def record(
         typer.Option("--top-p", help="Sample from the likeliest tokens that have this probability together."),
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed samples the same tokens.")] = 0,
+    dtype: DtypeOption = None,
     device: DeviceOption = None,
     attn: AttentionOption = None,
     as_json: JsonOption = False,
@@ -81,10 +87,10 @@ def record(
     choice = sampling(temperature, top_p, seed)
     if temperature and not generate:
         raise InputError("temperature: no token is generated that could be sampled; give --generate")
+    check_dtype(dtype)
     with working("loading the model"):
-        loaded, tokenizer = load_model(model)
-        need_tokenizer(model, tokenizer)
-        set_up(loaded, device, attn)
+        loaded, tokenizer = load_both(model, trust_remote_code)
+        set_up(loaded, device, attn, dtype)
     with working(f"recording {out}"):
         tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat, choice, keep=True)
     facts = tape_facts(tape)
@@ -135,6 +141,9 @@ def sampling(temperature: float, top_p: float, seed: int) -> Sampling | None:
     if not 0 < top_p <= 1:
         raise InputError(f"top-p: a share above 0 and up to 1 is needed; got {top_p:g}")
     checks.whole("seed", seed, 0, 2**63 - 1)
+    if not temperature and (top_p < 1 or seed):
+        name = "top-p" if top_p < 1 else "seed"
+        raise InputError(f"{name}: without --temperature the likeliest token is taken, and none is sampled")
     return Sampling(temperature, top_p, seed) if temperature else None
 
 
@@ -245,7 +254,7 @@ def tape_facts(tape: Tape) -> dict[str, Any]:
         "layers": len(tape.layers),
         "heads": sum(layer.q.shape[0] for layer in tape.layers),
         "products": sum(layer.spans.count() * layer.q.shape[0] for layer in tape.layers),
-        "bytes": tape_bytes(tape),
+        "bytes": 0 if tape.directory is None else disk.size_of(tape.directory),
         "kinds": [
             {
                 "pattern": spans.describe(),
@@ -258,13 +267,6 @@ def tape_facts(tape: Tape) -> dict[str, Any]:
         ],
         "skipped": [list(one) for one in tape.skipped],
     }
-
-
-def tape_bytes(tape: Tape) -> int:
-    """Bytes of queries, keys and log-sum-exps: what the tape keeps, proportional to its length."""
-    return sum(
-        part.numel() * part.element_size() for layer in tape.layers for part in (layer.q, layer.k, layer.lse)
-    )
 
 
 def _taken(out: Path) -> InputError:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookbehind.cli.common import console, load_model, say, working
+from lookbehind.cli.common import console, say, working
 from lookbehind.cli.demo import GENERATED, opening
+from lookbehind.cli.models import load_both
 from lookbehind.cli.record import record_run
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def view(
         if shown is None:
             shown = Path(room) / "demo.tape"
             with working("the built-in decoder reads its demo text"):
-                model, tokenizer = load_model(None)
+                model, tokenizer = load_both(None)
                 from lookbehind.model import demo_text
 
                 record_run(model, tokenizer, opening(demo_text()), shown, GENERATED)

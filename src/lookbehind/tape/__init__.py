@@ -2,7 +2,6 @@
 
 - `tape`: `Tape` and `Layer`, and the questions they answer.
 - `predictions`: what the model said would come next.
-- `tokens`: the text of its tokens.
 - `files`: the directory a tape is stored in, written atomically and read with suspicion.
 - `index`: its `tape.json`, and what is accepted as one.
 - `writing`: a tape that is written while it grows.

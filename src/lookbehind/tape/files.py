@@ -39,6 +39,7 @@ def load(directory: str | Path) -> Tape:
     A tape whose recording was killed is read as far as it was flushed; its `complete` is False.
 
     Raises:
+        InputError: `directory` is no path.
         TapeError: the directory is no tape, or a file of it is damaged; the message names the file.
     """
     directory = checks.path("load", directory)
@@ -134,9 +135,7 @@ def write_index(directory: Path, index: Index) -> None:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_tensors(
-    path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
-) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """A safetensors file, in one step."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # safetensors refuses tensors that share memory, as rows of one step may.
@@ -146,7 +145,7 @@ def write_tensors(
             ready[name] = tensor.clone()
         seen.add(tensor.data_ptr())
     with disk.whole(path) as beside:
-        save_file(ready, beside, metadata=metadata)
+        save_file(ready, beside)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -16,6 +16,11 @@ from lookbehind.engines.observation import Observation
 from lookbehind.errors import InputError
 from lookbehind.spans import Spans
 from lookbehind.tape.predictions import Candidate, Next, Predictions
+
+if TYPE_CHECKING:
+    from lookbehind.atlas import Exported
+    from lookbehind.atlas.serving import Viewing
+    from lookbehind.heads import HeadTable
 
 _CELLS = 1 << 27  # the largest dense answer: 512 MB in float32
 
@@ -197,7 +202,11 @@ class Tape:
         return self.layers[0].n_keys if self.layers else 0
 
     def layer(self, layer: int) -> Layer:
-        """Layer number `layer`; negative numbers count from the last."""
+        """Layer number `layer`; negative numbers count from the last.
+
+        Raises:
+            InputError: there is no such layer.
+        """
         return self.layers[checks.one_of("layer", layer, self.n_layers, from_last=True)]
 
     def weights(
@@ -209,17 +218,21 @@ class Tape:
         queries: slice | None = None,
         keys: slice | None = None,
     ) -> torch.Tensor:
-        """Exact weights: one row [n_keys], or those of a region [queries, keys]. 0 where no product was
-        computed.
+        """Exact weights: one row [n_keys], or those of a region [queries, keys]; float32, of a float64 tape
+        float64. 0 where no product was computed.
 
         Args:
-            layer: number of the layer.
+            layer: number of the layer; it, head and query count from the last where they are negative.
             head: number of the query head.
             query: row number of one query.
             queries: rows instead of one query; all of them if neither is given.
             keys: keys; all of them unless given.
+
+        Raises:
+            InputError: there is no such layer, head, query or region, both query and queries are given, or
+                the region has more than 2**27 cells.
         """
-        part, single = self._part(layer, head, query, queries, keys)
+        part, single = self._part("weights", layer, head, query, queries, keys)
         return part.weights()[0, 0] if single else part.weights()[0]
 
     def scores(
@@ -231,8 +244,10 @@ class Tape:
         queries: slice | None = None,
         keys: slice | None = None,
     ) -> torch.Tensor:
-        """Exact scores, shaped as `weights`; NaN where no product was computed."""
-        part, single = self._part(layer, head, query, queries, keys)
+        """Exact scores, with the arguments, shape, dtype and errors of `weights`; NaN where no product was
+        computed.
+        """
+        part, single = self._part("scores", layer, head, query, queries, keys)
         return part.scores()[0, 0] if single else part.scores()[0]
 
     def map(
@@ -246,7 +261,7 @@ class Tape:
         queries: slice | None = None,
         keys: slice | None = None,
     ) -> torch.Tensor:
-        """Weights or scores of a region pooled to at most `size` pixels a side: [R, C].
+        """Weights or scores of a region pooled to at most `size` pixels a side: [R, C], of `weights`' dtype.
 
         Each pixel is exact over the products computed inside it, and NaN where there is none. The region's
         weights are those of its whole rows: nothing is renormalised.
@@ -258,6 +273,9 @@ class Tape:
             reduce: "mean", "max" or "sum".
             of: "weight" or "score".
             queries, keys: the region; everything unless given.
+
+        Raises:
+            InputError: there is no such layer, head, region, size, `reduce` or `of`.
         """
         found = self.layer(layer)
         one = slice(head := checks.one_of("head", head, found.n_heads, from_last=True), head + 1)
@@ -277,7 +295,11 @@ class Tape:
         return seen.map[0, 0]
 
     def observe(self, layer: int, **wants: Any) -> Observation:
-        """`lookbehind.observe` over one layer; results without the batch axis ([Hq, Lk] for `received`)."""
+        """`lookbehind.observe` over one layer; results without the batch axis ([Hq, Lk] for `received`).
+
+        Raises:
+            InputError: there is no such layer, or what is asked for is none of `observe`'s.
+        """
         part = self.layer(layer)
         seen = observe(part.q[None], part.k[None], part.lse[None], part.spans, **part.parameters(), **wants)
         values = {one.name: getattr(seen, one.name) for one in fields(seen)}
@@ -323,19 +345,21 @@ class Tape:
         """
         return self._said("loss").loss
 
-    def heads(self) -> Any:
+    def heads(self) -> HeadTable:
         """A table of what each head does; see `lookbehind.heads`."""
         from lookbehind.heads import head_table
 
         return head_table(self)
 
-    def export(self, path: str | Path, **options: Any) -> Any:
-        """Draw into a picture or a page; see `lookbehind.atlas`."""
+    def export(
+        self, path: str | Path, layer: int | None = None, head: int | None = None, **options: Any
+    ) -> Exported:
+        """Draw into a picture or a page; see `lookbehind.atlas.export` for options and errors."""
         from lookbehind.atlas import export
 
-        return export(self, path, **options)
+        return export(self, path, layer, head, **options)
 
-    def view(self, **options: Any) -> Any:
+    def view(self, **options: Any) -> Viewing:
         """Show in the browser, every head as a map; see `lookbehind.atlas.serving.view`.
 
         Returns what is being shown: its `url`; `close()` ends it, and `wait()` waits for that.
@@ -348,15 +372,19 @@ class Tape:
         """Write into a new directory, all of it or nothing. `lookbehind.load` reads it.
 
         Raises:
-            InputError: the directory exists and is not empty, or cannot be made.
-            TapeError: it cannot be written.
+            InputError: the directory exists and is not empty.
+            StorageError: it cannot be made or written.
         """
         from lookbehind.tape.files import save
 
         save(self, checks.path("save", directory))
 
     def to(self, device: torch.device | str) -> Tape:
-        """The same tape with its tensors on a device, where its questions are then answered."""
+        """The same tape with its tensors on a device, where its questions are then answered.
+
+        Raises:
+            InputError: there is no such device here.
+        """
         device = checks.device(device)
 
         def moved(tensor: torch.Tensor | None) -> torch.Tensor | None:
@@ -401,20 +429,26 @@ class Tape:
         return None if self.vocabulary is None else self.vocabulary.get(one)
 
     def _part(
-        self, layer: int, head: int, query: int | None, queries: slice | None, keys: slice | None
+        self,
+        asked: str,
+        layer: int,
+        head: int,
+        query: int | None,
+        queries: slice | None,
+        keys: slice | None,
     ) -> tuple[Layer, bool]:
         found = self.layer(layer)
         head = checks.one_of("head", head, found.n_heads, from_last=True)
         if query is not None:
             if queries is not None:
-                raise InputError("weights: give one query or a slice of queries, not both")
+                raise InputError(f"{asked}: give one query or a slice of queries, not both")
             row = checks.one_of("query", query, found.n_queries, from_last=True)
             queries = slice(row, row + 1)
         rows, columns = _region(found, queries, keys)
         part = found.part(slice(head, head + 1), rows, columns)
         if part.n_queries * part.n_keys > _CELLS:
             raise InputError(
-                f"weights: {part.n_queries:,} x {part.n_keys:,} dense weights are too many to hold; "
+                f"{asked}: {part.n_queries:,} x {part.n_keys:,} dense {asked} are too many to hold; "
                 "narrow queries= and keys=, or pool them with tape.map()"
             )
         return part, query is not None

@@ -37,13 +37,16 @@ class Said:
 
 def named(output: Any) -> torch.Tensor | None:
     """What stands where a model returns its logits: `logits`, or the first tensor; None if none is."""
-    found = getattr(output, "logits", None)
-    if found is None and isinstance(output, dict):
-        found = output.get("logits")
+    found = _by_name(output)
     if found is None:
         parts = output if isinstance(output, (tuple, list)) else (output,)
         found = next((one for one in parts if isinstance(one, torch.Tensor)), None)
     return found if isinstance(found, torch.Tensor) else None
+
+
+def _by_name(output: Any) -> Any:
+    found = getattr(output, "logits", None)
+    return output.get("logits") if found is None and isinstance(output, dict) else found
 
 
 def returned(output: Any, frame: Frame) -> torch.Tensor | None:
@@ -52,12 +55,10 @@ def returned(output: Any, frame: Frame) -> torch.Tensor | None:
     A bare tensor (or the first of a tuple) is taken for logits only if its width is a vocabulary the model
     embeds; hidden states are not.
     """
-    logits = getattr(output, "logits", None)
-    if logits is None:
-        logits = output[0] if isinstance(output, (tuple, list)) and output else output
-        if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or not _embeds(frame, logits.shape[2]):
-            return None
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 3 or 0 in logits.shape:
+    logits = named(output)
+    if logits is None or logits.ndim != 3 or 0 in logits.shape:
+        return None
+    if _by_name(output) is None and not _embeds(frame, logits.shape[2]):
         return None
     if not logits.is_floating_point() or logits.device.type == "meta":
         return None

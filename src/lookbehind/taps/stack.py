@@ -20,7 +20,7 @@ from lookbehind.errors import RecordError
 
 Frames = list["Frame"]
 
-# What compiles the Python that is run now, or None; PyTorch 2.5 does not tell.
+# What compiles the Python that is run now, or None; where this PyTorch does not tell, nothing.
 _compiler: Callable[[], Any] = getattr(eval_frame, "get_eval_frame_callback", lambda: None)
 
 # Where a module keeps its hooks, and beside them how each is called.

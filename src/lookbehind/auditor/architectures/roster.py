@@ -90,14 +90,20 @@ def _model_class(class_name: str) -> type[Any]:
     except (ImportError, RuntimeError) as error:
         raise Unbuildable(f"{class_name}: cannot be imported: {_first_line(error)}") from error
     if found is None:
-        near = get_close_matches(class_name, [*dir(transformers), *_unlisted()], n=1)
-        hint = f"; is {near[0]} meant?" if near else ""
+        hint = f"; is {near} meant?" if (near := _nearest(class_name)) else ""
         raise InputError(
             f"{class_name}: no decoder of transformers {transformers.__version__} has this name{hint}"
         )
     if getattr(found, "is_dummy", False) or not hasattr(found, "config_class"):
         raise Unbuildable(f"{class_name}: needs a package that is not installed")
     return found
+
+
+def _nearest(name: str) -> str | None:
+    """The decoder that a wrong name means: the shortest that begins with it, or the one most alike."""
+    known = sorted({*_mapping().values(), *_unlisted()}, key=len)
+    begins = (one for one in known if name and one.lower().startswith(name.lower()))
+    return next(begins, None) or next(iter(get_close_matches(name, known, n=1)), None)
 
 
 @cache

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookbehind.cli.common import JsonOption, load_model, print_json, working
+from lookbehind.cli.common import JsonOption, print_json, working
 from lookbehind.cli.demo import words
-from lookbehind.cli.demo.cost import Cost, compare_eager, one_thread
+from lookbehind.cli.demo.cost import Cost, compare_eager
 from lookbehind.cli.demo.folder import TAPE, WRITTEN, fresh
 from lookbehind.cli.demo.telling import TELLING, telling
+from lookbehind.cli.models import load_both
 from lookbehind.cli.record import record_run, run_model, tape_facts
 
 if TYPE_CHECKING:
@@ -35,13 +36,14 @@ def demo(
     """
     with fresh(out) as place:
         with working("loading the built-in decoder"):
-            model, tokenizer = load_model(None)
+            model, tokenizer = load_both(None)
+            from lookbehind.bench.clock import threads
             from lookbehind.heads import head_table
             from lookbehind.model import demo_text
             from lookbehind.predict import encode, next_tokens
 
             text = opening(demo_text())
-        with one_thread():
+        with threads(1):  # so small a model gains little from more, and on a busy machine waits for them
             with working("reading a source file"):
                 upcoming = next_tokens(model, tokenizer, text, 5)
                 ids = encode(model, tokenizer, text)

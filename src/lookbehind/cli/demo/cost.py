@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ class Cost:
         record_seconds: the same, recorded.
         same_output: whether both wrote the same.
         observe_seconds: one pass over every product of every head, reduced to the head table.
-        tape_bytes: queries, keys and log-sum-exps, which grow with n.
+        tape_bytes: of its files, which grow with n: queries, keys, tokens and what came next.
         eager_seconds: one forward call with output_attentions=True at the same length.
         eager_bytes: the weights it stores, which grow with n * n.
         largest_difference: between the tape's weights and the eager ones, over all of them.
@@ -37,19 +35,6 @@ class Cost:
     eager_seconds: float
     eager_bytes: int
     largest_difference: float
-
-
-@contextmanager
-def one_thread() -> Generator[None]:
-    """Computes on one core: so small a model gains little from more, and on a busy machine waits for them."""
-    import torch
-
-    usual = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(usual)
 
 
 def compare_eager(model: Any, tape: Tape) -> tuple[float, int, float]:

@@ -24,7 +24,6 @@ class Maths:
     slopes: torch.Tensor | None
     capped: bool
     plain: bool
-    precision: str
 
     @classmethod
     def of(cls, problem: Problem) -> Maths:
@@ -34,7 +33,7 @@ class Maths:
         plain = not capped and problem.alibi is None and problem.scale > 0
         slopes = None if problem.alibi is None else (problem.alibi.float() * LOG2E).contiguous()
         cap = 0.0 if problem.softcap is None else problem.softcap * LOG2E
-        return cls(factor, cap, factor if plain else 1.0, slopes, capped, plain, "ieee")
+        return cls(factor, cap, factor if plain else 1.0, slopes, capped, plain)
 
     def arguments(self, instead: torch.Tensor) -> tuple[Any, ...]:
         """The numbers; `instead` stands for slopes where there are none."""
@@ -46,7 +45,6 @@ class Maths:
             "CAPPED": self.capped,
             "SLOPED": self.slopes is not None,
             "PLAIN": self.plain,
-            "PRECISION": self.precision,
         }
 
 

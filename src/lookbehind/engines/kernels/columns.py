@@ -65,7 +65,6 @@ def tile(
     SLOPED: tl.constexpr,
     PLAIN: tl.constexpr,
     MOST: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """One tile; the received mass so far, and with this tile's."""
     within = tl.arange(0, BM)
@@ -94,9 +93,7 @@ def tile(
     if DISTANCE:
         distance_before = tl.load(distance + rows, mask=there, other=0.0)
     apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
-    x = ranked(
-        tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
-    )
+    x = ranked(tl.dot(queries, kt, input_precision="ieee"), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN)
     log = x * unit - above[:, None]
     if ENTROPY:
         log = not_below(log)
@@ -227,7 +224,6 @@ def columns_kernel(
     SLOPED: tl.constexpr,
     PLAIN: tl.constexpr,
     MOST: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """Grid: splits x leads, leads fastest. A lead is so many heads of one group, over the batch.
 
@@ -315,7 +311,6 @@ def columns_kernel(
                             SLOPED,
                             PLAIN,
                             MOST,
-                            PRECISION,
                         )
                 else:
                     # Few: room in shared memory for two loops on their way would cost every tile.
@@ -371,7 +366,6 @@ def columns_kernel(
                             SLOPED,
                             PLAIN,
                             MOST,
-                            PRECISION,
                         )
             if RECEIVED:
                 tl.store(

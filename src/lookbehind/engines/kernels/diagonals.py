@@ -53,7 +53,6 @@ def diagonals_kernel(
     SLOPED: tl.constexpr,
     PLAIN: tl.constexpr,
     MOST: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """Grid: diagonals x heads of the batch, heads fastest. sums [diagonals, 2, B, Hq, B]: t, and t - B."""
     lead = tl.program_id(0) % n_leads
@@ -84,7 +83,7 @@ def diagonals_kernel(
         above = tl.where(above == -float("inf"), -NEVER, above * 1.4426950408889634)
         apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
         x = ranked(
-            tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
+            tl.dot(queries, kt, input_precision="ieee"), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
         )
         found = there[:, None] & (columns[None, :] < n_keys)
         number = tl.load(partial + run)

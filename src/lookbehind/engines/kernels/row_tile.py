@@ -126,7 +126,6 @@ def tile(
     SLOPED: tl.constexpr,
     PLAIN: tl.constexpr,
     MOST: tl.constexpr,
-    PRECISION: tl.constexpr,
     MASKED: tl.constexpr,
 ):
     """One tile: everything that is gathered along rows, with this tile's."""
@@ -140,9 +139,7 @@ def tile(
     else:
         kt = tl.load(at, mask=dims[:, None] < width, other=0.0)
     apart = (columns[None, :] - (rows[:, None] + offset)).to(tl.float32)
-    x = ranked(
-        tl.dot(queries, kt, input_precision=PRECISION), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN
-    )
+    x = ranked(tl.dot(queries, kt, input_precision="ieee"), factor, cap, slope, apart, CAPPED, SLOPED, PLAIN)
     # Rows that a block has beyond its end are seen in full tiles too: nothing of theirs is ever stored.
     seen = x
     if MASKED:

@@ -96,7 +96,6 @@ def rows_kernel(
     SLOPED: tl.constexpr,
     PLAIN: tl.constexpr,
     MOST: tl.constexpr,
-    PRECISION: tl.constexpr,
 ):
     """Grid: key stretches x splits x leads, leads fastest. A lead is PACK heads of one group.
 
@@ -214,7 +213,6 @@ def rows_kernel(
                         SLOPED,
                         PLAIN,
                         MOST,
-                        PRECISION,
                         False,
                     )
             else:
@@ -279,7 +277,6 @@ def rows_kernel(
                         SLOPED,
                         PLAIN,
                         MOST,
-                        PRECISION,
                         True,
                     )
         to = part.to(tl.int64) * n_leads * PACK * n_queries + mine

@@ -9,7 +9,8 @@ the partial tiles, never that of all tiles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -57,6 +58,7 @@ class Walk:
         low, high: [partial tiles, rows of a block], the intervals of that query which reach into the tile.
         most: [partial tiles], the largest high - low.
         starts, stops: [intervals], those of the span table.
+        shares: what `shares.py` has dealt of it, which goes when it goes.
     """
 
     lines: int
@@ -72,6 +74,7 @@ class Walk:
     most: torch.Tensor
     starts: torch.Tensor
     stops: torch.Tensor
+    shares: dict[Hashable, tuple[torch.Tensor, torch.Tensor]] = field(init=False, default_factory=dict)
 
 
 def walk(

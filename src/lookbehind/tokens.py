@@ -1,4 +1,4 @@
-"""Tokens: the text of each token of a tape, by whatever tokenizer there is."""
+"""Tokens: the text of each token, by whatever tokenizer there is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def token_strings(tokenizer: Any, ids: list[int]) -> list[str]:
         # A few tokens before it tell whether a space or the rest of a character belongs to this one.
         before = decode(ids[max(0, place - 4) : place])
         both = decode(ids[max(0, place - 4) : place + 1])
-        piece = both[len(before) :] if both.startswith(before) else "\ufffd"
+        # A second byte of a character may leave its sign for an unfinished one as it is.
+        more = both.startswith(before) and not (both == before and both.endswith("\ufffd"))
+        piece = both[len(before) :] if more else "\ufffd"
         pieces.append(_bytes_shown(tokenizer, one) if "\ufffd" in piece else piece)
     return pieces
 

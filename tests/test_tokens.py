@@ -1,6 +1,6 @@
 """Strings of tokens join to the text, whatever the tokenizer does to one that stands alone."""
 
-from lookbehind.tape.tokens import token_string, token_strings
+from lookbehind.tokens import token_string, token_strings
 from tests.tokenizers import Bytes
 
 
