@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from lookbehind.attention import attend, logsumexp, observe
 from lookbehind.engines import ORDER
@@ -112,6 +114,11 @@ def refusal(**changed) -> str:
         ({"scale": 1e-46}, f"scale: 1e-46 {OUTSIDE}"),
         ({"softcap": 1e-40}, f"softcap: 1e-40 {OUTSIDE}"),
         ({"softcap": 1e-20, "scale": 1e20}, f"scale / softcap: 1e+40 {OUTSIDE}"),
+        (
+            {"alibi": torch.full((6,), -1e300, dtype=torch.float64)},
+            "alibi: 1e+300 is out of the range of float32, in which float32 is computed; use smaller ones, "
+            "or float64",
+        ),
         ({"q": torch.zeros(2, 6, 5, 8).to_mkldnn()}, "q: a dense tensor is needed; got one of torch._mkldnn"),
         ({"engine": "fast"}, f"engine: there is no 'fast'; choose from {', '.join(('auto', *ORDER))}"),
     ],
@@ -120,11 +127,66 @@ def test_wrong_input_is_refused_in_a_line(changed, message):
     assert refusal(**changed) == message
 
 
-@pytest.mark.parametrize("within", [torch.vmap, torch.func.grad], ids=["vmap", "grad"])
+@pytest.mark.parametrize("within", [torch.vmap, torch.func.grad, torch.func.functionalize])
 def test_tensors_inside_transforms_are_refused_in_a_line(within):
-    words = "^q: a tensor that holds numbers is needed; inside vmap, grad and the like it does not$"
+    words = "^q: a tensor that holds numbers is needed; inside vmap, grad and the like it does not, nor where"
     with pytest.raises(InputError, match=words):
         within(lambda x: attend(x, x, x, Causal())[0].sum())(randn(1, 1, 2, 5, 4)[0])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("trace", [
+    lambda call, q: torch.jit.trace(call, (q,), check_trace=False),
+    lambda call, q: make_fx(call)(q),
+    lambda call, q: make_fx(call, pre_dispatch=True)(q),
+    lambda call, q: torch.export.export(Module(call), (q,)),
+    lambda call, q: torch.export.export(Module(call), (q,), strict=False),
+], ids=["jit", "fx", "before dispatch", "export", "plain export"])  # fmt: skip
+def test_what_would_trace_an_engine_is_refused(trace):
+    q = randn(1, 2, 5, 4)
+    _, lse = attend(q, q, q, Causal())
+    for call in (
+        lambda x: attend(x, q, q, Causal())[0],
+        lambda x: observe(x, q, lse, Causal(), received=True).received,
+    ):
+        with pytest.raises(
+            InputError, match=r"^attend, observe: they cannot be traced, as jit.trace, make_fx"
+        ):
+            trace(call, q)
+
+
+class Module(torch.nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        return self.call(x)
+
+
+def test_tensors_without_numbers_of_their_own_are_refused_in_a_line():
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(randn(1, 2, 4, 8))
+    assert refusal(q=fake) == "q: a tensor that holds its own numbers is needed; got FakeTensor"
+    freed = randn(1, 2, 4, 8)
+    freed.untyped_storage().resize_(0)
+    assert refusal(q=freed).startswith("q: a tensor that holds numbers is needed; inside vmap")
+
+
+def test_what_no_memory_holds_is_said_in_words():
+    q = randn(1, 1, 2, 4)
+    lse = attend(q, q, q, "full")[1]
+    for asked in (
+        {"top": 2**31 - 1},
+        {"by_distance": True, "offset": 2**46},
+        {"by_distance": True, "offset": 2**62},
+    ):
+        with pytest.raises(
+            InputError, match=r"^observe: the result takes more memory than there is; ask for"
+        ):
+            observe(q, q, lse, "full", **asked)
+    with pytest.raises(InputError, match=r"^received: True or False is needed; got tensor\(\[1, 2\]\)$"):
+        observe(q, q, lse, "full", received=torch.tensor([1, 2]))
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")

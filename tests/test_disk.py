@@ -35,6 +35,14 @@ def test_a_file_takes_the_place_of_the_one_before(tmp_path):
     assert (tmp_path / "file").stat().st_mode == other.stat().st_mode
 
 
+def test_what_a_link_names_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    for content in (b"one", b"two"):
+        write(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == content
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}
+
+
 def test_a_directory_is_made_with_those_above_it(tmp_path):
     fill(tmp_path / "deep" / "directory", b"one")
     assert sorted(path.name for path in (tmp_path / "deep" / "directory").iterdir()) == ["a", "b"]

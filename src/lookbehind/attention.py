@@ -7,9 +7,11 @@ Inference only: nothing is recorded for autograd, and results do not require gra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
-from typing import overload
+from typing import Any, overload
 
 import torch
 
@@ -149,18 +151,19 @@ def observe(
     if map_of not in QUANTITIES:
         raise InputError(f"map_of: {map_of!r} is none of {', '.join(QUANTITIES)}")
     wants = Wants(
-        received=received,
-        entropy=entropy,
+        received=_flag("received", received),
+        entropy=_flag("entropy", entropy),
         top=top,
-        max_score=max_score,
-        distance=distance,
-        by_distance=by_distance,
+        max_score=_flag("max_score", max_score),
+        distance=_flag("distance", distance),
+        by_distance=_flag("by_distance", by_distance),
         mass={} if mass is None else _masses(mass, problem.spans),
         map=None if map is None else _size(map, problem),
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
     )
-    seen = choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
+    with _within_memory("observe"):
+        seen = choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
     if seen.entropy is not None:
         # A weight that rounding brought above 1 would leave less than nothing; and -0 is 0.
         seen.entropy.clamp_(min=0.0).abs_()
@@ -178,6 +181,7 @@ def _problem(
     sinks: torch.Tensor | None,
     alibi: torch.Tensor | None,
 ) -> Problem:
+    _refuse_tracing()
     _check_query(q)
     _check_beside(q, "k", "keys", k)
     if k.shape[3] != q.shape[3]:
@@ -254,6 +258,11 @@ def _check_per_head(q: torch.Tensor, name: str, x: torch.Tensor) -> None:
             f"{name}: one floating-point number for each of {q.shape[1]} heads on {q.device} is needed; "
             f"got {_name(x.dtype)} {list(x.shape)} on {x.device}"
         )
+    if x.dtype == torch.float64 and q.dtype != torch.float64 and bool((x.float().isinf() & ~x.isinf()).any()):
+        raise InputError(
+            f"{name}: {float(x.abs().max()):.3g} is out of the range of float32, in which {_name(q.dtype)} "
+            "is computed; use smaller ones, or float64"
+        )
 
 
 def _tensor(name: str, x: object) -> None:
@@ -264,12 +273,53 @@ def _tensor(name: str, x: object) -> None:
     if x.layout != torch.strided or x.is_nested:
         sparse = "a sparse one" if "sparse" in str(x.layout) else f"one of {x.layout}"
         raise InputError(f"{name}: a dense tensor is needed; got {'a nested one' if x.is_nested else sparse}")
+    plain: Any = torch.Tensor
+    if getattr(type(x), "__torch_dispatch__", None) is not plain.__torch_dispatch__:
+        kind = type(x).__name__
+        raise InputError(f"{name}: a tensor that holds its own numbers is needed; got {kind}")
     try:
-        x.untyped_storage()
+        held = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset()
     except (NotImplementedError, RuntimeError):
+        held = -1
+    reach = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True))
+    functional: bool = torch._is_functional_tensor(x)  # pyright: ignore
+    if held < 0 or functional or (x.numel() and reach >= held):
         raise InputError(
-            f"{name}: a tensor that holds numbers is needed; inside vmap, grad and the like it does not"
-        ) from None
+            f"{name}: a tensor that holds numbers is needed; inside vmap, grad and the like it does not, nor "
+            "where its storage was freed"
+        )
+
+
+def _refuse_tracing() -> None:
+    # What traces PyTorch's operations does not see an engine write: it would keep outputs that nothing fills.
+    maker: Any = sys.modules.get("torch.fx.experimental.proxy_tensor")  # loaded by who traces with it
+    scripted: bool = torch.jit.is_tracing()  # pyright: ignore
+    if scripted or (maker is not None and maker.get_proxy_mode() is not None):
+        raise InputError(
+            "attend, observe: they cannot be traced, as jit.trace, make_fx and torch.export do; call them "
+            "outside, or under torch.compile, which leaves them out"
+        )
+
+
+@contextmanager
+def _within_memory(asked: str) -> Generator[None]:
+    """What the memory of the CPU does not hold is said in words; where it is a card's, PyTorch says it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        words = ("can't allocate memory", "Storage size calculation overflowed")
+        if not isinstance(error, MemoryError) and not any(one in str(error) for one in words):
+            raise
+        raise InputError(
+            f"{asked}: the result takes more memory than there is; ask for less of it"
+        ) from error
+
+
+def _flag(name: str, value: object) -> bool:
+    try:
+        return bool(value)
+    except Exception:
+        raise InputError(f"{name}: True or False is needed; got {checks.shown(value)}") from None
 
 
 def _number(name: str, value: object) -> float:

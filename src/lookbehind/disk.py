@@ -27,6 +27,7 @@ def whole(path: Path, directory: bool = False) -> Generator[Path]:
     Raises:
         StorageError: the disk refuses it.
     """
+    path = path.resolve() if path.is_symlink() else path  # what is linked to is replaced, not the link
     # Another name for each writer, and one that is never too long.
     beside = path.parent / f".{path.name[:32]}.{token_hex(8)}.tmp"
     with writing(path):

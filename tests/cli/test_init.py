@@ -159,6 +159,28 @@ def test_a_locale_without_the_letters_of_a_triangle_gets_them_in_utf_8(encoding)
     assert "■" in done.stdout.decode("utf-8")
 
 
+@pytest.mark.parametrize(
+    "error", ["KeyboardInterrupt", "RuntimeError('of a class') from KeyboardInterrupt()"]
+)
+def test_ctrl_c_while_the_command_is_imported_ends_with_130_and_no_traceback(error):
+    code = (
+        "import builtins, sys\n"
+        "before = builtins.__import__\n"
+        "def stopped(name, *rest):\n"
+        "    if name == 'typer': raise ERROR\n"
+        "    return before(name, *rest)\n"
+        "builtins.__import__ = stopped\n"
+        "from lookbehind.__main__ import main\n"
+        "main()\n"
+    ).replace("ERROR", error)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "lookbehind: interrupted\n")
+
+
+def test_names_do_not_act_on_the_terminal(tmp_path):
+    assert "no\\x1b[31mpe: no such directory" in refused("heads", tmp_path / "no\x1b[31mpe")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_ends_with_130_and_no_traceback():
     code = (

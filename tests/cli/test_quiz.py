@@ -105,7 +105,7 @@ def test_revealed_on_paper():
     ("arguments", "words"),
     [
         (["--kind", "nope"], "quiz: 'nope' is no kind of question; the kinds are disallowed"),
-        (["--count", "-1"], "count: a whole number of at least 0 is needed; got -1"),
+        (["--count", "-1"], "count: a whole number of at least 1 is needed; got -1"),
         (["--json", "--seed", "1", "--answers", "[1"], "--answers: a JSON list is needed"),
         (["--json", "--seed", "1", "--answers", "[]"], "a list of 6 answers is needed; got 0 answers"),
         (["--json", "--seed", "1", "--answers", "{}"], "a list of 6 answers is needed; got dict"),

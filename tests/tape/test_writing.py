@@ -244,7 +244,7 @@ def test_a_killed_run_leaves_a_readable_tape(tmp_path):
         return place
 
     with pytest.raises(
-        lb.TapeError, match="recording was cut off before anything was written; record it again"
+        lb.TapeError, match="nothing is on it, because it is being recorded, or recording was cut off"
     ):
         lb.load(killed(1))
     tape = lb.load(killed(2))

@@ -156,6 +156,8 @@ def check_writable(path: Path) -> None:
     with disk.writing(path):  # a name may be too long even to look for
         if path.is_dir():
             raise InputError(f"{path}: is a directory; name a file")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is no file that could be replaced; name another")
         disk.check_parent(path)
 
 

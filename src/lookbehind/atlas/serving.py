@@ -156,7 +156,7 @@ def listening(host: str, port: int) -> socket.socket:
         InputError: the host is none of this machine's, or the port is taken.
     """
     checks.whole("port", port, 0, 65535)
-    if not isinstance(host, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(host, str) or not host:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InputError(f"host: a name or an address is needed; got {checks.shown(host)}")
     made = None
     try:

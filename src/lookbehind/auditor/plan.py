@@ -150,8 +150,10 @@ def make_plan(
     if not complete:
         count = f"{length - 1 - len(cuts)} of {length - 1} cuts"
         notes.append(f"{count}; tried were the ends, near every period, and evenly between")
+    pattern = expect if expect is not None else Causal()
+    pattern.spans(length)  # one that fits no such length is refused before anything is tried
     return Plan(
-        expect if expect is not None else Causal(),
+        pattern,
         expect is not None,
         length,
         complete,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from lookbehind import checks
 from lookbehind.cli.common import console, print_json, say, working
 from lookbehind.cli.models import (
     MODEL_HELP,
@@ -28,6 +29,7 @@ from lookbehind.cli.models import (
 from lookbehind.errors import InputError, LookbehindError
 
 _FINDINGS, _COULD_NOT = 1, 3
+_MOST_SEEDS = 1000
 
 
 class Format(str, Enum):
@@ -110,8 +112,7 @@ def audit(
         from lookbehind.grammar import parse
 
         pattern = parse(expect)
-    if seeds < 1:
-        raise InputError(f"seeds: at least 1 test sequence is needed; got {seeds}")
+    checks.whole("seeds", seeds, 1, _MOST_SEEDS)
     check_dtype(dtype)
     with working("loading the model"):
         loaded, origin = _made(model, trust_remote_code, arch, device, attn, dtype)

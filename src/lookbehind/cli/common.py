@@ -54,8 +54,8 @@ def at_least(width: int) -> Generator[None]:
 
 
 def say(message: str) -> None:
-    """One line to stderr, in the command's name."""
-    print(f"lookbehind: {message}", file=sys.stderr)
+    """One line to stderr, in the command's name. It may quote a file's name, which may hold anything."""
+    print(f"lookbehind: {harmless(message)}", file=sys.stderr)
 
 
 def some(count: int, one: str, many: str | None = None) -> str:

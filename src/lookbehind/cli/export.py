@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lookbehind import checks
-from lookbehind.cli.common import JsonOption, console, print_json, working
+from lookbehind.cli.common import JsonOption, console, harmless, print_json, working
 from lookbehind.errors import InputError
 
 
@@ -79,7 +79,7 @@ def export(
     if as_json:
         print_json({"out": str(out), "bytes": out.stat().st_size, "left_out": written.left_out})
         return
-    console.print(f"wrote {out}, {out.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
+    console.print(harmless(f"wrote {out}, {out.stat().st_size / 1e3:,.0f} kB"), markup=False, soft_wrap=True)
     for one in written.left_out:
         console.print(f"left out: {one}", markup=False, soft_wrap=True)
 

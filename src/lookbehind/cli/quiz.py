@@ -46,7 +46,7 @@ def quiz(
     """
     if answers is not None and (not as_json or reveal):
         raise InputError("--answers: grades in --json mode, without --reveal")
-    checks.whole("count", count, 0, MOST)
+    checks.whole("count", count, 1, MOST)
     if seed is None:
         if answers is not None:
             raise InputError("--answers: give the --seed of the questions they answer")

@@ -18,6 +18,7 @@ from lookbehind.cli.common import (
     JsonOption,
     TextArgument,
     console,
+    harmless,
     print_json,
     read_text,
     size,
@@ -112,7 +113,7 @@ def record(
     if continuation:
         console.print(f"generated {continuation!r}", markup=False)
     console.print(
-        f"wrote {out}, {size(facts['bytes'])}; next: lookbehind heads {out}",
+        harmless(f"wrote {out}, {size(facts['bytes'])}; next: lookbehind heads {out}"),
         markup=False,
         soft_wrap=True,
     )

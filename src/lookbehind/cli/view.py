@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookbehind.cli.common import console, say, working
+from lookbehind.cli.common import console, harmless, say, working
 from lookbehind.cli.demo import GENERATED, opening
 from lookbehind.cli.models import load_both
 from lookbehind.cli.record import record_run
@@ -72,7 +72,7 @@ def view(
 
 
 def _say_where(viewing: Viewing, tape: Path, host: str) -> None:
-    console.print(f"{tape.name} is shown at", markup=False, soft_wrap=True)
+    console.print(harmless(f"{tape.name} is shown at"), markup=False, soft_wrap=True)
     console.print(viewing.url, markup=False, soft_wrap=True)
     if host in ("0.0.0.0", "::"):
         name = socket.gethostname()

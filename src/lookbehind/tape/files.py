@@ -24,7 +24,7 @@ from lookbehind import checks, disk
 from lookbehind.errors import InputError, LookbehindError, TapeError
 from lookbehind.grammar import parse
 from lookbehind.spans import Spans
-from lookbehind.tape.index import NAME, Index, LayerEntry, SpansEntry, read
+from lookbehind.tape.index import NAME, Index, LayerEntry, SpansEntry, nothing_yet, read
 from lookbehind.tape.predictions import Predictions, joined
 from lookbehind.tape.tape import Layer, Tape, join
 
@@ -36,7 +36,8 @@ _ARRAYS = ("row_ptr", "starts", "stops")
 def load(directory: str | Path) -> Tape:
     """Read a tape. Its tensors are memory-mapped.
 
-    A tape whose recording was killed is read as far as it was flushed; its `complete` is False.
+    A tape whose recording was killed is read as far as it was flushed; its `complete` is False. Numbers of
+    queries and keys that changed on the disk are not noticed: to check them would be to read them all.
 
     Raises:
         InputError: `directory` is no path.
@@ -50,7 +51,7 @@ def load(directory: str | Path) -> Tape:
         steps = [step for segment in index.segments for step in segment.steps]
         return _tape(directory, index, list(join(pieces)), ids, None, steps, said)
     if not index.layers:
-        raise TapeError(f"{directory}: recording was cut off before anything was written; record it again")
+        raise nothing_yet(directory)
     shared: dict[int, Spans] = {}
     layers: list[Layer] = []
     for entry in index.layers:

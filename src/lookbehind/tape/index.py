@@ -84,6 +84,14 @@ class Index:
         return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
+def nothing_yet(directory: Path) -> TapeError:
+    """A tape that nothing was written to, which is being recorded, or is not any more."""
+    return TapeError(
+        f"{directory}: nothing is on it, because it is being recorded, or recording was cut off before "
+        "anything was written; wait, or record it again"
+    )
+
+
 def read(directory: Path) -> Index:
     """The index of a directory.
 
@@ -99,9 +107,11 @@ def read(directory: Path) -> Index:
         size = path.stat().st_size
         if size > _MOST_BYTES:
             raise TapeError(f"{path}: {size:,} bytes are too many for an index of at most {_MOST_BYTES:,}")
-        content = json.loads(
-            path.read_text(encoding="utf-8"), parse_constant=_constant, object_pairs_hook=_once
-        )
+        text = path.read_text(encoding="utf-8")
+        # Made, by who records, and not yet written: what is being written is hidden.
+        if not text and all(one.name == NAME or one.name[0] == "." for one in directory.iterdir()):
+            raise nothing_yet(directory)
+        content = json.loads(text, parse_constant=_constant, object_pairs_hook=_once)
     except RecursionError:
         raise TapeError(f"{path}: not the index of a tape: nested too deeply") from None
     except (OSError, ValueError) as error:
