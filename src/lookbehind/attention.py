@@ -279,11 +279,12 @@ def _tensor(name: str, x: object) -> None:
         raise InputError(f"{name}: a tensor that holds its own numbers is needed; got {kind}")
     try:
         held = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset()
+        reach = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True))
+        functional: bool = torch._is_functional_tensor(x)  # pyright: ignore
+        numbers = not functional and (x.numel() == 0 or reach < held)
     except (NotImplementedError, RuntimeError):
-        held = -1
-    reach = sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True))
-    functional: bool = torch._is_functional_tensor(x)  # pyright: ignore
-    if held < 0 or functional or (x.numel() and reach >= held):
+        numbers = False
+    if not numbers:
         raise InputError(
             f"{name}: a tensor that holds numbers is needed; inside vmap, grad and the like it does not, nor "
             "where its storage was freed"
