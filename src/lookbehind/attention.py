@@ -62,7 +62,7 @@ def attend(
         lse -inf, sinks or not.
 
     Raises:
-        InputError: an argument is wrong; nothing was computed.
+        InputError: an argument is wrong, or the call is being traced; nothing was computed.
         EngineError: the engine named cannot run this call here.
     """
     problem = _problem(q, k, v, pattern, offset, scale, softcap, sinks, alibi)
@@ -136,7 +136,7 @@ def observe(
         map_of: "weight", or "score" to pool s_ij (after softcap and ALiBi; lse does not enter).
 
     Raises:
-        InputError: an argument is wrong; nothing was computed.
+        InputError: an argument is wrong, or the call is being traced; nothing was computed.
         EngineError: the engine named cannot run this call here.
     """
     problem = _problem(q, k, None, pattern, offset, scale, softcap, sinks, alibi)
