@@ -1,4 +1,5 @@
-# What lookbehind takes from the top of transformers, whose own binds every model there is: 17 of pyright's 50 seconds.
+# What lookbehind takes from the top of transformers, which binds every model there is: 17 of the 50 seconds
+# that pyright took. The types are those of the modules named here.
 from transformers.modeling_utils import PreTrainedModel as PreTrainedModel
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM as AutoModelForCausalLM
 from transformers.models.auto.tokenization_auto import AutoTokenizer as AutoTokenizer
