@@ -90,7 +90,6 @@ static void fetch_rows(Type type, const void* first, int64_t stride, int64_t wid
     }
 }
 
-
 // Words that the tiles of a unit share: for what waits between scores and values, or for queries to be turned.
 static int64_t weights_room(const Scoring& scoring, int64_t depth) {
     int64_t room = (depth > kBlock ? depth : kBlock) * kTile;

@@ -16,7 +16,6 @@ namespace {
 
 constexpr double kLog2e = 1.4426950408889634073;
 
-
 // log(e^a + e^b), also of infinities.
 double log_of_sum(double a, double b) {
     if (std::isnan(a) || std::isnan(b)) return a + b;

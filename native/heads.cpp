@@ -10,7 +10,6 @@ namespace {
 constexpr int64_t kNearRows = 1024;  // bytes: rows this far apart at most are read in place; of rows further
                                      // apart, those read together fall on the same few sets of the cache
 
-
 int64_t size_of(Type type) { return type == Type::float32 ? 4 : 2; }
 
 }  // namespace

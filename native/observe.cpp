@@ -18,7 +18,6 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kMostUnits = 32;          // of a head
 constexpr int64_t kProductsAUnit = 1 << 20;  // at least, some 100 microseconds: putting units together is not free
 
-
 // Tiles [bounds[i], bounds[i + 1]) of about equal cost, as units of every head. How many depends on the problem
 // alone, never on the threads: the sums over queries are the same bits for any number of those.
 std::vector<int64_t> units_of(const Plan& plan, int tile, int64_t heads) {

@@ -66,7 +66,8 @@ def attend(
         EngineError: the engine named cannot run this call here.
     """
     problem = _problem(q, k, v, pattern, offset, scale, softcap, sinks, alibi)
-    _tensor("v", v)  # which alone may be None there
+    if problem.v is None:  # it alone may be that there
+        _tensor("v", v)
     return choose(problem, engine).attend(problem)
 
 
@@ -162,7 +163,7 @@ def observe(
         map_reduces=_reduces(map_reduce),
         map_of=map_of,
     )
-    with _within_memory("observe"):
+    with _within_memory():
         seen = choose(problem, engine, wants).observe(problem, lse.detach().resolve_neg(), wants)
     if seen.entropy is not None:
         # A weight that rounding brought above 1 would leave less than nothing; and -0 is 0.
@@ -303,7 +304,7 @@ def _refuse_tracing() -> None:
 
 
 @contextmanager
-def _within_memory(asked: str) -> Generator[None]:
+def _within_memory() -> Generator[None]:
     """What the memory of the CPU does not hold is said in words; where it is a card's, PyTorch says it."""
     try:
         yield
@@ -311,9 +312,7 @@ def _within_memory(asked: str) -> Generator[None]:
         words = ("can't allocate memory", "Storage size calculation overflowed")
         if not isinstance(error, MemoryError) and not any(one in str(error) for one in words):
             raise
-        raise InputError(
-            f"{asked}: the result takes more memory than there is; ask for less of it"
-        ) from error
+        raise InputError("observe: the result takes more memory than there is; ask for less of it") from error
 
 
 def _flag(name: str, value: object) -> bool:

@@ -40,11 +40,15 @@ class RecordError(LookbehindError):
     exit_code = 3
 
 
+def harmless(text: str, kept: str = "\n\t") -> str:
+    """Text whose control characters but `kept` are written out, so that it does not act on a terminal."""
+    return "".join(one if one.isprintable() or one in kept else f"\\x{ord(one):02x}" for one in text)
+
+
 def brief(error: BaseException) -> str:
     """An error of other people's code in one short line."""
     lines = str(error).strip().splitlines()
     text = lines[0].strip() if lines else ""
-    # It goes to terminals and into XML, where control characters act or are forbidden.
-    text = "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in text)
+    text = harmless(text, kept="")  # it goes into XML too, where control characters are forbidden
     text = text if len(text) <= 200 else text[:199] + "…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -4,8 +4,8 @@ import json
 import pytest
 
 from lookbehind.cli import common
-from lookbehind.cli.common import harmless, print_json, read_text
-from lookbehind.errors import InputError
+from lookbehind.cli.common import print_json, read_text
+from lookbehind.errors import InputError, harmless
 
 
 def test_text_is_an_argument_or_a_file(tmp_path, monkeypatch):

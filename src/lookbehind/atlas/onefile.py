@@ -113,7 +113,7 @@ class _Making:
             if why := unfit(tape.layers[at], head):
                 raise InputError(why)
         self._sights: dict[Name, Sight] = {}
-        self._known_facts: dict[str, Any] = {}
+        self._about = facts(tape, title)
 
     def page(self) -> Page:
         """Everything, the most wanted first."""
@@ -160,11 +160,8 @@ class _Making:
     # -- what goes in -----------------------------------------------------------------------------------
 
     def _facts(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        if not self._known_facts:
-            self._known_facts = facts(self.tape, self.title)
-        known = self._known_facts
-        has = {**known["has"], "next": manifest["said"] is not None, "influence": False}
-        shown = {**known, "has": has, "engine": "page's own", "left_out": self.left_out}
+        has = {**self._about["has"], "next": manifest["said"] is not None, "influence": False}
+        shown = {**self._about, "has": has, "engine": "page's own", "left_out": self.left_out}
         return {**manifest, "tape": shown}
 
     def _said(self) -> dict[str, Any] | None:

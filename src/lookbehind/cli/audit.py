@@ -21,7 +21,6 @@ from lookbehind.cli.models import (
     DeviceOption,
     DtypeOption,
     TrustOption,
-    check_dtype,
     load_model,
     quiet_libraries,
     set_up,
@@ -113,7 +112,6 @@ def audit(
 
         pattern = parse(expect)
     checks.whole("seeds", seeds, 1, _MOST_SEEDS)
-    check_dtype(dtype)
     with working("loading the model"):
         loaded, origin = _made(model, trust_remote_code, arch, device, attn, dtype)
     from lookbehind.auditor import Interrupted

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from lookbehind import checks
-from lookbehind.errors import InputError
+from lookbehind.errors import InputError, harmless
 
 _LONGEST = 1 << 28  # bytes of a text: more than any model reads, and an end to a device that has none
 
@@ -66,11 +66,6 @@ def some(count: int, one: str, many: str | None = None) -> str:
 def size(n_bytes: int) -> str:
     """So many bytes, in words."""
     return f"{n_bytes / 1e6:,.1f} MB" if n_bytes >= 1e5 else f"{n_bytes / 1e3:,.0f} kB"
-
-
-def harmless(text: str) -> str:
-    """Text whose control characters are written out: what a model says must not act on the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def print_json(data: Any) -> None:

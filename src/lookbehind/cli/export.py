@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lookbehind import checks
-from lookbehind.cli.common import JsonOption, console, harmless, print_json, working
-from lookbehind.errors import InputError
+from lookbehind.cli.common import JsonOption, console, print_json, working
+from lookbehind.errors import InputError, harmless
 
 
 def export(

@@ -15,8 +15,17 @@ import typer
 from lookbehind import checks
 from lookbehind.errors import InputError, LookbehindError, brief
 
-_DTYPES = "float32, bfloat16, float16 or float64"
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_ONE_OF = f"{', '.join(_DTYPES[:-1])} or {_DTYPES[-1]}"
 MODEL_HELP = "A local directory, a hub id, or module:factory. The built-in decoder if left out."
+
+
+def _known_dtype(dtype: str | None) -> str | None:
+    """Refuses what is no dtype of a model, before one is loaded."""
+    if dtype is not None and dtype not in _DTYPES:
+        raise InputError(f"dtype: {_ONE_OF}; got {dtype!r}")
+    return dtype
+
 
 ModelOption = Annotated[
     str | None,
@@ -41,7 +50,9 @@ DeviceOption = Annotated[
 ]
 DtypeOption = Annotated[
     str | None,
-    typer.Option("--dtype", help=f"{_DTYPES}; its own if left out.", show_default=False),
+    typer.Option(
+        "--dtype", callback=_known_dtype, help=f"{_ONE_OF}; its own if left out.", show_default=False
+    ),
 ]
 AttentionOption = Annotated[
     str | None,
@@ -94,12 +105,6 @@ def load_tokenizer(spec: str, trust: bool = False) -> Any:
     if _is_factory(spec):
         return _needed(spec, _from_factory(spec)[1])
     return _tokenizer(spec, trust)
-
-
-def check_dtype(dtype: str | None) -> None:
-    """Refuses a name that is no dtype of a model, before one is loaded."""
-    if dtype is not None and dtype not in _DTYPES.replace(" or", ",").split(", "):
-        raise InputError(f"dtype: {_DTYPES}; got {dtype!r}")
 
 
 def set_up(model: Any, device: str | None, attn: str | None, dtype: str | None = None) -> None:

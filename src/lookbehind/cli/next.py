@@ -17,7 +17,6 @@ from lookbehind.cli.common import (
     TextArgument,
     at_least,
     console,
-    harmless,
     print_json,
     read_text,
     some,
@@ -29,10 +28,10 @@ from lookbehind.cli.models import (
     DtypeOption,
     ModelOption,
     TrustOption,
-    check_dtype,
     load_both,
     set_up,
 )
+from lookbehind.errors import harmless
 from lookbehind.predict import Decoding, NextTokens, decode_steps, next_tokens
 
 _BAR = 24
@@ -63,7 +62,6 @@ def next_(
     checks.whole("k", k, 1)
     if steps is not None:
         checks.whole("steps", steps, 1)
-    check_dtype(dtype)
     with working("loading the model"):
         loaded, tokenizer = load_both(model, trust_remote_code)
         set_up(loaded, device, attn, dtype)

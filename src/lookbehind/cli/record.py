@@ -18,7 +18,6 @@ from lookbehind.cli.common import (
     JsonOption,
     TextArgument,
     console,
-    harmless,
     print_json,
     read_text,
     size,
@@ -31,11 +30,10 @@ from lookbehind.cli.models import (
     DtypeOption,
     ModelOption,
     TrustOption,
-    check_dtype,
     load_both,
     set_up,
 )
-from lookbehind.errors import InputError, LookbehindError
+from lookbehind.errors import InputError, LookbehindError, harmless
 
 if TYPE_CHECKING:
     from lookbehind.tape import Tape
@@ -88,13 +86,12 @@ def record(
     choice = sampling(temperature, top_p, seed)
     if temperature and not generate:
         raise InputError("temperature: no token is generated that could be sampled; give --generate")
-    check_dtype(dtype)
     with working("loading the model"):
         loaded, tokenizer = load_both(model, trust_remote_code)
         set_up(loaded, device, attn, dtype)
     with working(f"recording {out}"):
         tape, continuation = record_run(loaded, tokenizer, prompt, out, generate, chat, choice, keep=True)
-    facts = tape_facts(tape)
+    facts = tape_facts(tape, out)
     if as_json:
         print_json({"tape": str(out), "continuation": continuation, **facts})
         return
@@ -245,8 +242,8 @@ def run_model(model: Any, ids: Any, generate: int, choice: Sampling | None = Non
             ) from error
 
 
-def tape_facts(tape: Tape) -> dict[str, Any]:
-    """What a tape holds, as plain data."""
+def tape_facts(tape: Tape, directory: Path) -> dict[str, Any]:
+    """What a tape holds that lies in a directory, as plain data."""
     kinds: dict[Any, list[int]] = {}
     for at, layer in enumerate(tape.layers):
         kinds.setdefault(layer.spans, []).append(at)
@@ -255,7 +252,7 @@ def tape_facts(tape: Tape) -> dict[str, Any]:
         "layers": len(tape.layers),
         "heads": sum(layer.q.shape[0] for layer in tape.layers),
         "products": sum(layer.spans.count() * layer.q.shape[0] for layer in tape.layers),
-        "bytes": 0 if tape.directory is None else disk.size_of(tape.directory),
+        "bytes": disk.size_of(directory),
         "kinds": [
             {
                 "pattern": spans.describe(),

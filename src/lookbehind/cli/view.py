@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookbehind.cli.common import console, harmless, say, working
+from lookbehind.cli.common import console, say, working
 from lookbehind.cli.demo import GENERATED, opening
 from lookbehind.cli.models import load_both
 from lookbehind.cli.record import record_run
+from lookbehind.errors import harmless
 
 if TYPE_CHECKING:
     from lookbehind.atlas.serving import Viewing

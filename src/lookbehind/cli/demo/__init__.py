@@ -58,7 +58,7 @@ def demo(
                 started = time.perf_counter()
                 table = head_table(tape)
                 observe_seconds = time.perf_counter() - started
-            facts = tape_facts(tape)
+            facts = tape_facts(tape, place / TAPE)
             with working("the same the eager way, to compare"):
                 eager_seconds, eager_bytes, difference = compare_eager(model, tape)
             cost = Cost(

@@ -10,11 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lookbehind.cli.common import console, harmless, size
+from lookbehind.cli.common import console, size
 from lookbehind.cli.demo.cost import Cost, decoding_counts
 from lookbehind.cli.demo.folder import TAPE, WRITTEN
 from lookbehind.cli.demo.telling import TELLING, telling
 from lookbehind.cli.next import next_table
+from lookbehind.errors import harmless
 
 if TYPE_CHECKING:
     from lookbehind.heads import HeadTable
